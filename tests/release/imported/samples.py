@@ -128,6 +128,33 @@ LITELLM = {
     "messages": MESSAGES,
     "response": {"object": "chat.completion", "choices": CHOICES},
 }
+RESPONSES = {
+    **LITELLM,
+    "call_type": "aresponses",
+    "messages": [
+        {"role": "user", "content": [{"type": "input_text", "text": ASKED}], "type": "message"}
+    ],
+    "model_parameters": {"instructions": SYSTEM, "tools": [{"type": "function", **TOOL}]},
+    "response": {
+        "object": "response",
+        "output": [
+            {"type": "reasoning", "summary": []},
+            {
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": ANSWER, "annotations": []}],
+            },
+        ],
+    },
+}
+ANTHROPIC = {
+    **LITELLM,
+    "call_type": "anthropic_messages",
+    "messages": [MESSAGES[0], {"role": "user", "content": [{"type": "text", "text": ASKED}]}],
+    "model_parameters": {
+        "tools": [{"name": "find", "description": "Finds a card.", "input_schema": {}}]
+    },
+}
 GENERATION = {
     "id": "obs-1",
     "traceId": "trace-1",
@@ -216,6 +243,8 @@ FILES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "otel, events": ("otel", as_lines(span(OLDER, EVENTS))),
     "otel, numbered attributes": ("otel", as_lines(span(NUMBERED))),
     "litellm": ("litellm", as_lines(LITELLM)),
+    "litellm, a response": ("litellm", as_lines(RESPONSES)),
+    "litellm, Anthropic's messages": ("litellm", as_lines(ANTHROPIC)),
     "langfuse, observations": ("langfuse", as_lines(GENERATION)),
     "langfuse, a page of its API": ("langfuse", as_document({"data": [GENERATION], "meta": {}})),
     "langfuse, traces": ("langfuse", as_document([LANGFUSE_TRACE])),

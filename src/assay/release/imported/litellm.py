@@ -1,4 +1,5 @@
-"""`litellm`: the StandardLoggingPayload of LiteLLM, one a line, as its loggers write it.
+"""`litellm`: the StandardLoggingPayload of LiteLLM, one a line, as its loggers write it: of chat
+and text completions, `/v1/responses` and Anthropic's `/v1/messages`.
 
 Fields: `id`, `call_type`, `status`, `messages`, `response`, `model`, `custom_llm_provider`,
 `prompt_tokens`, `completion_tokens`, `response_cost`, `startTime`, `endTime`, `response_time`,
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from assay.release.imported.litellm_messages import of_messages, of_responses, tools_of_messages
 from assay.release.imported.raw import (
     Found,
     RawCall,
@@ -27,7 +29,10 @@ from assay.release.imported.raw import (
     time,
 )
 
-_CALLS = ("completion", "acompletion", "text_completion", "atext_completion")
+_RESPONSES = ("responses", "aresponses")
+_MESSAGES = ("anthropic_messages", "aanthropic_messages")
+_COMPLETIONS = ("completion", "acompletion", "text_completion", "atext_completion")
+_NOT_LOGGED = [{"role": "user", "content": "redacted-by-litellm"}]
 _FIELDS = {"custom_llm_provider", "model_group", "startTime", "response_cost"}
 
 
@@ -38,7 +43,8 @@ def matches(record: dict[str, Any]) -> bool:
 
 def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
     """Its one call, unless it is of another kind (embeddings, images)."""
-    if record.get("call_type") not in _CALLS:
+    kind = record.get("call_type")
+    if kind not in (*_COMPLETIONS, *_RESPONSES, *_MESSAGES):
         yield None
         return
     if record.get("status") == "failure":
@@ -49,20 +55,33 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
     messages, response = loaded(record.get("messages")), loaded(record.get("response"))
     if isinstance(messages, dict) and "messages" in messages:
         messages = messages["messages"]
-    if not messages or not response:
+    if not messages or not response or messages == _NOT_LOGGED:
         yield Unusable(
             "messages or answer were not logged; LiteLLM leaves them out where "
             "turn_off_message_logging is set."
         )
         return
+    answer, finish = answered(response), finish_of(response)
+    offered = parameters.get("tools") or parameters.get("functions")
+    if kind in _RESPONSES:
+        found = of_responses(messages, mapping(response), parameters)
+        if isinstance(found, Unusable):
+            yield found
+            return
+        messages, answer, finish = found
+    elif kind in _MESSAGES:
+        messages, offered = of_messages(messages), tools_of_messages(offered)
+        if isinstance(messages, Unusable):
+            yield messages
+            return
     details = mapping(mapping(mapping(response).get("usage")).get("prompt_tokens_details"))
     seconds, usd = between(start, end), record.get("response_cost")
     yield RawCall(
         messages=asked(messages),
-        answer=answered(response),
+        answer=answer,
         key=text(record.get("id")) or "",
         id=record.get("id"),
-        tools=parameters.get("tools") or parameters.get("functions"),
+        tools=offered,
         model=record.get("model"),
         provider=record.get("custom_llm_provider"),
         prompt_tokens=record.get("prompt_tokens"),
@@ -72,7 +91,7 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         # Of a stream, the time it gives is that to the first token.
         seconds=record.get("response_time") if seconds is None else seconds,
         at=iso(start),
-        finish=finish_of(response),
+        finish=finish,
     )
 
 
