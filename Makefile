@@ -22,7 +22,7 @@ FIGURES := $(VENV)/figures.jsonl
 CLIENTS ?= .venv-compat
 CLIENT_SETS := $(notdir $(basename $(wildcard tests/compat/requirements/*.txt)))
 
-.PHONY: demo test test-fast soak compat check install docs screenshots recording bench clean
+.PHONY: demo test test-fast soak compat logs check install docs screenshots recording bench clean
 
 demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 	$(BIN)/assay demo $(DEMO_DIR)
@@ -44,9 +44,19 @@ soak: $(TESTS)  ## the long counts; writes its figures to docs/
 compat: $(TESTS) $(CLIENT_SETS:%=$(CLIENTS)/%/installed)  ## other people's clients against a server; writes docs/compat.md
 	$(BIN)/python -m tests.compat --clients $(CLIENTS)
 
+logs: $(TESTS) $(CLIENTS)/litellm/installed $(CLIENTS)/logs/installed  ## logs of other programs, written anew for the tests that read them
+	$(BIN)/python -m tests.compat.logs --clients $(CLIENTS)
+
+define install-alone
+@$(TRAP) { $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --requirement $<; } || $(FAILED)
+touch $@
+endef
+
 $(CLIENTS)/%/installed: tests/compat/requirements/%.txt
-	@$(TRAP) { $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --requirement $<; } || $(FAILED)
-	touch $@
+	$(install-alone)
+
+$(CLIENTS)/logs/installed: tests/compat/logs/requirements.txt
+	$(install-alone)
 
 check: $(TESTS)  ## style, types, floors and walls
 	$(BIN)/ruff format --check src tests bench

@@ -1,4 +1,6 @@
-"""Logs of Inspect and lm-eval answer the rows that they were asked, whatever stood before them."""
+"""Logs of Inspect and lm-eval answer the rows that they were asked, whatever stood before them.
+
+Those in `tests/compat/logs/written` were written by the programs themselves."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import pytest
 
 from assay.errors import DataError
 from assay.example import Example, Message
+from assay.generate.outside_logs import read_log
 from assay.generate.recorded import input_sha256
 from assay.generate.replay import read_predictions
 from assay.progress import Silent
@@ -115,6 +118,41 @@ def test_a_row_of_several_turns_is_found_whole(tmp_path: Path) -> None:
     sample = {"id": 1, "epoch": 1, "output": message("found")}
     path = whole(tmp_path, [{**sample, "input": [turn.to_dict() for turn in turns]}])
     assert read_predictions(path, ["row"], [input_sha256(row)]) == ["found"]
+
+
+WRITTEN = Path(__file__).parents[1] / "compat" / "logs" / "written"
+CARD = Example.of("Where is my card?", "cards")
+LOAN = Example.of("When is my loan paid out?", "loans")
+TALK = ("Is it lost?", "Is what lost?", "My card.", "cards")
+DIALOGUE = Example("", tuple(Message(("user", "assistant")[n % 2], t) for n, t in enumerate(TALK)))
+
+
+@pytest.mark.parametrize("name", ["inspect.eval", "inspect.json"])
+def test_a_log_that_inspect_has_written_answers_its_rows(name: str) -> None:
+    asked = [input_sha256(row) for row in (DIALOGUE, LOAN, CARD)]
+    assert read_predictions(WRITTEN / name, ["a", "b", "c"], asked) == ["cards", "loans", "cards"]
+    logged = read_log(WRITTEN / name) or []
+    assert [one.rank for one in logged] == [1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["generated", "chat", "chosen"])
+def test_a_log_that_lm_eval_has_written_answers_its_rows(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", said.append)
+    path = WRITTEN / f"lm-eval-{name}.jsonl"
+    asked = [input_sha256(row) for row in (LOAN, CARD)]
+    found = read_predictions(path, ["a", "b"], asked, progress)
+    assert "2 by a field of the document" in said[0]
+    if name != "chosen":
+        assert found == [{"generated": "lol", "chat": "cards"}[name]] * 2
+        return
+    for answer, line in zip(found, reversed(path.read_text("utf-8").splitlines()), strict=True):
+        graded = json.loads(line)  # by lm-eval, for what it takes to be chosen
+        assert answer in ("cards", "loans")
+        assert (answer == graded["doc"]["answer"]) == bool(graded["acc"])
 
 
 ASKED = [

@@ -242,7 +242,10 @@ def _arguments(raw: Any) -> list[list[Any]]:
 
 
 def _asked(prompt: Any) -> list[Message]:
-    """The turns of a prompt, which is one text, or turns as JSON."""
+    """The turns of a prompt, which is one text, or turns as JSON; in a list where a model behind
+    an API was asked."""
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
     if not isinstance(prompt, str):
         return []
     if prompt.startswith("["):
