@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
+from assay.quantities import say_number
+
 AT_ONCE_S = 1.0
 """What a task reports within this time of its start may be of an earlier run, so no rate counts it:
 one that begins a little later is as good."""
@@ -135,10 +137,10 @@ class LineTask:
             return
         rate = (self._done - self._done_at_last) / (now - self._last)
         self._last, self._done_at_last = now, self._done
-        of = f" of {self._total:g}" if self._total else ""
-        said = [f"{self._label}: {self._done:g}{of} {self._unit}"]
+        of = f" of {say_number(self._total)}" if self._total else ""
+        said = [f"{self._label}: {say_number(self._done)}{of} {self._unit}"]
         if rate:
-            said.append(f"{rate:.3g}/s")
+            said.append(f"{say_number(rate, 3)}/s")
         if self._total and rate and self._done < self._total:
             said.append(f"{format_duration((self._total - self._done) / rate)} left")
         if self._known:
@@ -150,7 +152,7 @@ def describe_info(info: dict[str, object]) -> str:
     """Figures of a task (`tokens_per_s=320`) for a person."""
     return "  ".join(
         f"{key.replace('_per_s', '/s').replace('_', ' ')} "
-        + (f"{value:.4g}" if isinstance(value, float) else str(value))
+        + (say_number(value, 4) if isinstance(value, float) else str(value))
         for key, value in info.items()
     )
 

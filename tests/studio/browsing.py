@@ -33,6 +33,9 @@ _END_FADING = """() => document.getAnimations()
 """What fades in has no contrast yet. It is not waited for: one that rests never ends."""
 _VIOLATIONS = """async (options) => (await axe.run(document, options)).violations.flatMap((found) =>
   found.nodes.slice(0, 3).map((node) => `${found.id}: ${node.target} ${node.failureSummary}`))"""
+_CUT = """() => [...document.querySelectorAll(".q-dialog .q-card, .q-field .ellipsis")]
+  .filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1)
+  .map((box) => box.innerText.slice(0, 80))"""
 PATIENCE_MS = 90_000
 """Most that anything is waited for, everywhere: a machine that does other work as well may take so
 long. What is meant is waited for by name; no test sleeps until it is probably there."""
@@ -138,9 +141,11 @@ class Tab:
         assert not self.wrong, self.wrong
 
     def fits(self) -> None:
-        """Nothing makes the page scroll sideways."""
+        """Nothing makes the page, or a dialog on it, scroll sideways; what a field's choice is, is
+        read whole."""
         wide, room = self.page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
         assert wide <= room, f"{self.page.url} is {wide} px wide in {room}"
+        assert not (cut := self.page.evaluate(_CUT)), f"{self.page.url} cuts {cut}"
 
     def axe(self, *rules_off: str) -> None:
         """No violation of WCAG 2.1 A and AA in what is shown now."""

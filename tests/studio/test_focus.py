@@ -1,4 +1,4 @@
-"""After Escape in a dialog the keyboard is where it was before the dialog came."""
+"""A dialog that asks is typed into at once; after Escape the keyboard is where it was before."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ OPENED_BY = {
     "/releases": ("Roll back",),
     "/training": ("Train a version", "Search for settings", "Draw a learning curve"),
 }
+
+
+IN_FIRST_FIELD = """() => {
+  const dialog = document.activeElement.closest("[role=dialog]");
+  if (dialog === null) return false;
+  const field = dialog.querySelector("input, textarea");
+  return field === null || field === document.activeElement;
+}"""
 
 
 def escape(page: Page) -> None:
@@ -42,6 +50,7 @@ def test_escape_leads_back_to_the_button(here: Tab, path: str) -> None:
         opener = page.get_by_role("button", name=re.compile(f"{name}$"))
         opener.focus()
         page.keyboard.press("Enter")
+        page.wait_for_function(IN_FIRST_FIELD)
         escape(page)
         expect_focus_in(opener)
         opener.click()

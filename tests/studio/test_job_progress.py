@@ -26,6 +26,7 @@ from assay.studio.shared.job_progress import (
     ask,
     describe_job,
     format_duration,
+    job_error,
     job_share,
     possible_wishes,
 )
@@ -122,3 +123,10 @@ def test_a_page_that_is_open_follows_comparisons(monkeypatch: pytest.MonkeyPatch
     assert shown == [
         (False, zero), (False, zero), (True, "opened 2 times"), (False, "opened 3 times"),
     ]  # fmt: skip
+
+
+def test_why_a_job_failed_is_a_sentence_and_a_cut_one_shows_that_it_is_cut() -> None:
+    failed = replace(JOB, status="failed", error="the model did not answer: host refused.")
+    assert job_error(failed) == "The model did not answer: host refused."
+    assert job_error(failed, 22) == "The model did not …"
+    assert job_error(failed, 80) == job_error(failed)

@@ -65,6 +65,8 @@ def test_versions_are_looked_at_and_compared(browser: Browser, up: Studio) -> No
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_role("cell", name="settings.rank", exact=True)).to_be_visible()
         visitor.axe("color-contrast")  # of what lies behind the dialog
+        visitor.look("light", 390)
+        visitor.fits()
         dialog.get_by_role("button", name="Close").click()
         page.get_by_role("button", name="Compare", exact=True).click()
         differing = page.get_by_role("region", name="Differences")
@@ -122,6 +124,6 @@ def test_a_refusal_is_shown_with_the_first_difference(browser: Browser, up: Stud
         session.execute(update(JobRow).where(JobRow.id == job.id).values(kind="export"))
     with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/models?part=versions")
-        refused = page.get_by_text("The export as gguf failed: the target does not answer")
+        refused = page.get_by_text("The export as gguf failed. The target does not answer")
         expect(refused).to_be_visible()
         visitor.axe()

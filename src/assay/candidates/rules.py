@@ -13,6 +13,7 @@ from assay.config import Config, RouteSection
 from assay.errors import ConfigError
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
 from assay.models.lineage import keep_rows
+from assay.quantities import say_count
 from assay.store import blobs
 
 SPEC = CandidateSpec(
@@ -48,7 +49,7 @@ def build(context: Context) -> Candidate:
         made,
         list(arms.values()),
         scores=measured.primary_scores,
-        tried=(Trial(f"{len(made.rules)} rules", measured.score, True),),
+        tried=(Trial(say_count(len(made.rules), "rule"), measured.score, True),),
         learned=made.classifier is not None,
     )
 

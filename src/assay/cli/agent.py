@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from assay.accounts.authors import format_author
 from assay.cli.options import AsJson, Folder, open_workspace, with_json
 from assay.cli.output import as_json, print_table
 from assay.errors import AssayError, NotFoundError, UsageError
@@ -30,8 +31,8 @@ SHORT = 12  # digits of an id that is shown to people
 def _print_versions(found: Any) -> None:
     rows = []
     for version in found:
-        id, saved = version.agent[:SHORT], f"{version.at:%Y-%m-%d %H:%M}"
-        rows.append((version.label, id, saved, version.author, version.message))
+        author = format_author(version.author)
+        rows.append((version.label, version.agent[:SHORT], version.at, author, version.message))
     columns = ("agent", "id", "saved", "by", "why")
     print_table(columns, rows, none="There are no agents yet. `assay compare` creates some.")
 

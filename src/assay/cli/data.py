@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json as jsonlib
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from assay.accounts.authors import format_author
 from assay.cli.options import (
     AsJson,
     Folder,
@@ -22,6 +24,7 @@ from assay.cli.options import (
 from assay.cli.output import as_json, print_check, print_overlap, print_split, print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
+from assay.quantities import say_number
 
 if TYPE_CHECKING:
     from assay.config import Columns, TaskKind
@@ -316,15 +319,16 @@ def add(
 
 
 def _print_openings(found: Any) -> None:
-    rows = [
-        (one.number, one.at[:16].replace("T", " "), one.who or "", one.reason, f"{one.alpha:.3g}")
-        for one in found.log
-    ]
+    rows = []
+    for one in found.log:
+        at, who = datetime.fromisoformat(one.at), format_author(one.who or "")
+        rows.append((one.number, at, who, one.reason, say_number(one.alpha, 3)))
     none = "The holdout has not been opened."
     print_table(("", "when", "by", "reason", "level"), rows, none=none)
     print(
         f"Programs (MCP) have opened it {found.by_programs} of {found.most} times that `mcp` in "
-        f"assay.yaml allows. The next verdict is reached at level {found.next_level:.3g}."
+        "assay.yaml allows. The next verdict is reached at level "
+        f"{say_number(found.next_level, 3)}."
     )
 
 

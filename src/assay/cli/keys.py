@@ -10,6 +10,7 @@ import typer
 
 from assay.cli.options import Served, open_served, with_json
 from assay.cli.output import print_keys, print_usage
+from assay.quantities import say_number
 
 app = typer.Typer(
     help="Manage API keys of the server, their budgets and usage.", no_args_is_help=True
@@ -116,7 +117,7 @@ def budget(
 
     workspace = open_served(folder)
     set_budget(workspace.store, id, usd, project=workspace.name)
-    print(f"The budget of {id} is {usd:g} USD.")
+    print(f"The budget of {id} is {say_number(usd)} USD.")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from assay.cli.output import as_json, console, print_table
 from assay.cli.place import PlaceOption, WorkersOption, place_of
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
+from assay.quantities import say_count
 
 if TYPE_CHECKING:
     from assay.knowledge.base import KnowledgeBase
@@ -152,7 +153,7 @@ def remove(
             }
         )
         return
-    print(f"{len(removed.documents)} documents removed, {removed.left} left.")
+    print(f"{say_count(len(removed.documents), 'document')} removed, {removed.left} left.")
     for document in removal.coming_back(workspace, name, removed.documents):
         print(f"Warning: the file of {document} still exists; the next comparison adds it again.")
     for warning in removal.warnings(workspace, removed):

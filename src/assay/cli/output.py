@@ -19,6 +19,7 @@ from rich.table import Table
 
 from assay.log_lines import printable
 from assay.progress import format_duration
+from assay.quantities import say_count, say_number, say_time
 from assay.release.forms import ONNX
 
 console = Console(highlight=False)
@@ -49,7 +50,7 @@ def print_table(
     numbers: Sequence[str] = (),
     none: str = "",
 ) -> None:
-    """Print a table; a value that is None is left empty.
+    """Print a table; a value that is None is left empty, of a time the minute is said.
 
     What would break a line, or move or colour a terminal, is spelled as an escape: values that
     others wrote stay in their cells.
@@ -66,8 +67,17 @@ def print_table(
         made.columns[0].no_wrap = True
         made.columns[0].min_width = max((len(str(row[0])) for row in rows), default=0)
     for row in rows:
-        made.add_row(*("" if value is None else escape(printable(str(value))) for value in row))
+        made.add_row(*(escape(printable(say_value(value))) for value in row))
     console.print(made if made.row_count or not none else none)
+
+
+def say_value(value: object) -> str:
+    """A value in a table or behind its name; nothing of None."""
+    if isinstance(value, datetime):
+        return say_time(value)
+    if isinstance(value, float):
+        return say_number(value)
+    return "" if value is None else str(value)
 
 
 def shorten(text: object, most: int) -> str:
@@ -162,7 +172,7 @@ def print_check(report: Any) -> None:
     """Counts, and the first problems."""
     body = report.to_dict()
     console.print(
-        f"{body['format']}: {body['rows']} rows, {body['valid']} valid, "
+        f"{body['format']}: {say_count(body['rows'], 'row')}, {body['valid']} valid, "
         f"{body['rejected']} rejected; duplicates: {body['duplicates']['exact']} exact, "
         f"{body['duplicates']['near']} near."
     )
@@ -272,7 +282,7 @@ def print_swept(swept: Any) -> None:
     rows = [
         (
             tried.number + 1,
-            *(f"{tried.settings[name]:g}" for name in names),
+            *(say_number(tried.settings[name]) for name in names),
             tried.epochs_done,
             None if tried.loss is None else f"{tried.loss:.4f}",
             "best" if tried.number == swept.best.number else tried.state,
@@ -296,7 +306,7 @@ def print_jobs(rows: Sequence[dict[str, Any]]) -> None:
     lines = []
     for row in rows:
         status = row["status"] + (f" ({row['wish']} requested)" if row["wish"] else "")
-        created = row["created"][:16].replace("T", " ")
+        created = datetime.fromisoformat(row["created"])
         lines.append((row["id"], row["kind"], row["project"], status, _done(row), created))
     columns = ("id", "kind", "project", "status", "done", "created")
     print_table(columns, lines, numbers=["done"])
@@ -324,10 +334,7 @@ def print_keys(keys: Sequence[Any]) -> None:
     for key in keys:
         only = f" (only {', '.join(key.labels)})" if key.labels else ""
         scopes = ", ".join(key.scopes) + only
-        times = [
-            None if at is None else f"{at:%Y-%m-%d %H:%M}" for at in (key.created, key.revoked)
-        ]
-        rows.append((key.id, key.name, key.project, scopes, key.hint, *times))
+        rows.append((key.id, key.name, key.project, scopes, key.hint, key.created, key.revoked))
     print_table(("id", "name", "project", "scopes", "ends in", "created", "revoked"), rows)
 
 
@@ -353,7 +360,8 @@ def print_usage(found: dict[str, Any]) -> None:
         rows.append((row["key"], row["model"], row["answers"], *counts, usd, row["unpriced"]))
     print_table(("key", "model", *numbers), rows, numbers=numbers)
     for key, held in found["budgets"].items():
-        print(f"{key}: {held.spent:.6f} USD of {held.most:g} spent, {held.reserved:.6f} reserved.")
+        spent = f"{held.spent:.6f} USD of {say_number(held.most)} spent"
+        print(f"{key}: {spent}, {held.reserved:.6f} reserved.")
 
 
 def print_exported(done: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.cli.options import Served, open_served, with_json
+from assay.quantities import say_time
 
 if TYPE_CHECKING:
     from assay.accounts.people import Person
@@ -41,7 +42,7 @@ def add(
 
 def _print_people(found: Any) -> None:
     for person in found:
-        print(f"{person.name:24} {person.role:8} since {person.created:%Y-%m-%d}")
+        print(f"{person.name:24} {person.role:8} since {say_time(person.created)}")
 
 
 @app.command("list")

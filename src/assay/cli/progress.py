@@ -19,6 +19,7 @@ from rich.text import Text
 
 from assay.log_lines import printable
 from assay.progress import LineTask, Task, describe_info
+from assay.quantities import say_number
 
 LINE_EVERY_S = 30.0
 
@@ -45,7 +46,7 @@ class _Bar:
         self._bars.update(self._id, advance=amount, info=describe_info(self._known))
         speed = next(t for t in self._bars.tasks if t.id == self._id).speed
         if speed:
-            self._bars.update(self._id, rate=f"{speed:.3g} {self._unit}/s")
+            self._bars.update(self._id, rate=f"{say_number(speed, 3)} {self._unit}/s")
 
 
 class Terminal:

@@ -12,6 +12,7 @@ from assay.cli.options import Folder, open_workspace, with_json
 from assay.cli.progress import Terminal
 from assay.defaults import STARTER_MODEL
 from assay.log_lines import printable
+from assay.quantities import say_count
 
 app = typer.Typer(help="Read promptfoo's configurations, and write them.", no_args_is_help=True)
 _SHOWN = 20
@@ -25,7 +26,8 @@ def top() -> None:
 def _print_import(made: Any) -> None:
     if made.project:
         print(
-            f"{made.project}: {made.rows:,} rows of {made.tests:,} tests; `{made.primary}` decides."
+            f"{made.project}: {say_count(made.rows, 'row')} of {say_count(made.tests, 'test')}; "
+            f"`{made.primary}` decides."
         )
     else:
         print(f"No project was made: {made.reason}")
@@ -33,9 +35,11 @@ def _print_import(made: Any) -> None:
         kinds = ", ".join(f"{name} {count:,}" for name, count in made.assertions.items())
         print(f"Assertions: {kinds}.")
     if made.rows_file:
-        print(f"{made.rows:,} rows with a right answer: {made.rows_file}")
+        print(f"{say_count(made.rows, 'row')} with a right answer: {made.rows_file}")
     if made.inputs_file:
-        print(f"{made.inputs:,} inputs whose right answer no test says: {made.inputs_file}")
+        print(
+            f"{say_count(made.inputs, 'input')} whose right answer no test says: {made.inputs_file}"
+        )
     if made.unsupported:
         print(f"{len(made.unsupported):,} have no equal here:")
         for one in made.unsupported[:_SHOWN]:

@@ -12,6 +12,7 @@ import typer
 from assay.cli.options import AsJson, open_served, with_json
 from assay.cli.output import as_json, print_providers
 from assay.errors import UsageError
+from assay.quantities import say_count
 
 if TYPE_CHECKING:
     from assay.agent.providers import Providers
@@ -134,7 +135,7 @@ def rotate(
     providers = _providers(folder)
     if name is None:
         count = rotate_master(providers.store, providers.who, drop_old=drop_old)
-        print(f"{count} keys encrypted with the new master key.")
+        print(f"{say_count(count, 'key')} encrypted with the new master key.")
         return
     providers.rotate(name, _read_key(key_env))
     print(f"{name}: new key stored, encrypted.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from assay.accounts.authors import format_author
 from assay.cli.options import Folder, ask_consent, open_workspace, with_json
 from assay.cli.output import print_table
 from assay.cli.progress import Terminal
@@ -117,8 +119,8 @@ def _print_history(found: Any) -> None:
         word = f"comparison {change.comparison[:16]}" if change.comparison else ""
         if change.reason:
             word = f"forced: {change.reason}" + (f" ({word})" if word else "")
-        at = change.at.isoformat()
-        rows.append((change.number, change.action, change.label, running, word, change.who, at))
+        who = format_author(change.who)
+        rows.append((change.number, change.action, change.label, running, word, who, change.at))
     print_table(("", "change", "agent", "canary", "evidence", "by", "at"), rows)
 
 
@@ -136,7 +138,7 @@ def _print_releases(found: Any) -> None:
     for one in found:
         running = f"{one['canary']} {100 * one['share']:g}%" if one["canary"] else ""
         traces = "kept" if one["traces"] else "off"
-        rows.append((one["name"], one["agent"], running, traces, one["at"]))
+        rows.append((one["name"], one["agent"], running, traces, datetime.fromisoformat(one["at"])))
     none = "There are no releases yet. `assay release promote` creates one."
     print_table(("release", "agent", "canary", "traces", "since"), rows, none=none)
 
@@ -151,7 +153,10 @@ def list_(folder: Folder = Path(".")) -> Any:
 
 
 def _print_proposals(found: Any) -> None:
-    rows = [(one.release, one.agent, one.reason, one.doubt or "", one.who, one.at) for one in found]
+    rows = [
+        (one.release, one.agent, one.reason, one.doubt or "", format_author(one.who), one.at)
+        for one in found
+    ]
     none = "Nothing is proposed."
     print_table(("release", "agent", "reason", "doubt", "by", "at"), rows, none=none)
 

@@ -13,6 +13,7 @@ from rich.filesize import decimal
 from assay.cli.options import AsJson, Served, confirm, with_json
 from assay.cli.output import as_json
 from assay.errors import UsageError
+from assay.quantities import say_count
 
 if TYPE_CHECKING:
     from assay.project.state_move import StateAccount, StateMove
@@ -84,9 +85,9 @@ def _ask(found: StateAccount, yes: bool) -> None:
     lines = []
     if found.moves_database:
         rows = sum(found.rows.values())
-        lines.append(f"{rows} rows from {found.database} to {found.database_named}")
+        lines.append(f"{say_count(rows, 'row')} from {found.database} to {found.database_named}")
     if found.moves_objects:
-        what = f"{found.files} files ({decimal(found.file_bytes)})"
+        what = f"{say_count(found.files, 'file')} ({decimal(found.file_bytes)})"
         lines.append(f"{what} from {found.objects} to {found.objects_named}")
     if not lines:
         return
@@ -109,13 +110,13 @@ def _print_move(found: StateAccount, moved: StateMove) -> None:
     if moved.database is not None:
         rows = sum(table.rows for table in moved.database.tables)
         print(
-            f"{rows} rows of {len(moved.database.tables)} tables are in {moved.database.target}, "
+            f"{rows:,} rows of {len(moved.database.tables)} tables are in {moved.database.target}, "
             "the same as before by their SHA-256."
         )
         print(moved.database.left)
     if moved.objects is not None:
         print(
-            f"{moved.objects.objects} files ({decimal(moved.objects.bytes)}) are in "
+            f"{say_count(moved.objects.objects, 'file')} ({decimal(moved.objects.bytes)}) in "
             f"{moved.objects.target}, the same as before by their SHA-256."
         )
         if moved.objects.missing:

@@ -11,6 +11,7 @@ import typer
 from assay.cli.options import Folder, open_workspace, with_json
 from assay.cli.output import print_table, shorten
 from assay.errors import AssayError
+from assay.quantities import say_time
 
 app = typer.Typer(
     help="Manage traces: requests that are kept with their answers, feedback and labels.",
@@ -87,7 +88,7 @@ def _print_traces(found: Any) -> None:
                 shorten(trace.answer.get("content"), SHOWN),
                 ", ".join(word for word in said if word),
                 "yes" if trace.sampled else "",
-                trace.at.isoformat(),
+                trace.at,
             )
         )
     columns = ("trace", "release", "asked", "answer", "feedback", "sample", "at")
@@ -117,7 +118,7 @@ def list_(
 
 
 def _print_trace(trace: Any) -> None:
-    print(f"# {trace.id}, {trace.release}, {trace.at.isoformat()}")
+    print(f"# {trace.id}, {trace.release}, {say_time(trace.at)}")
     for message in [*trace.messages, trace.answer]:
         print(f"{message['role']}: {message.get('content') or ''}")
         for call in message.get("tool_calls") or ():

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from assay.cli.output import console, print_table
 from assay.progress import format_duration
+from assay.quantities import say_number
 
 
 def print_trained(trained: Any) -> None:
@@ -69,7 +70,7 @@ def _print_account(trained: Any, names: Sequence[str]) -> None:
     from assay.compare.report.general_ability import in_a_line
 
     result = trained.result
-    settings = ", ".join(f"{name} {trained.settings[name]:g}" for name in names)
+    settings = ", ".join(f"{name} {say_number(trained.settings[name])}" for name in names)
     console.print(f"Trained with {settings}.")
     console.print(
         f"{result.steps} steps in {format_duration(result.seconds)}: {result.tokens_per_s:.0f} "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from assay.cli.options import AsJson, Folder, open_workspace, with_json
-from assay.cli.output import as_json, console, print_table, shorten
+from assay.cli.output import as_json, console, print_table, say_value, shorten
+from assay.quantities import say_count, say_time
 
 app = typer.Typer(
     help="Show fine-tuned versions and what they were made from.", no_args_is_help=True
@@ -29,7 +31,7 @@ def _print_versions(found: Any) -> None:
                 version["id"][:SHORT],
                 version["base"],
                 version["method"],
-                version["saved_at"],
+                datetime.fromisoformat(version["saved_at"]),
                 None if loss is None else f"{loss:.4f}",
                 (version["parent"] or "")[:SHORT],
                 ", ".join(version["agents"]),
@@ -58,9 +60,8 @@ def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
         as_json(found)
         return
     for name, value in versions.facts(found).items():
-        console.print(
-            f"{name:18} {'unknown' if value is None else value}", soft_wrap=True, markup=False
-        )
+        said = "unknown" if value is None else say_value(value)
+        console.print(f"{name:18} {said}", soft_wrap=True, markup=False)
 
 
 def _print_differences(found: Any) -> None:
@@ -97,7 +98,8 @@ def _print_trained_on(found: Any) -> None:
     for version in found["versions"]:
         agents = f", used by {', '.join(version['agents'])}" if version["agents"] else ""
         parts = ", ".join(version["as"])
-        print(f"{version['id'][:SHORT]} of {version['saved_at']}: {parts}{agents}")
+        saved = say_time(datetime.fromisoformat(version["saved_at"]))
+        print(f"{version['id'][:SHORT]} of {saved}: {parts}{agents}")
     if not found["versions"]:
         print(f"No version used {found['example']}.")
     if found["agents"]:
@@ -105,7 +107,8 @@ def _print_trained_on(found: Any) -> None:
             f"These agents show it, search it or were fitted on it: {', '.join(found['agents'])}."
         )
     if found["unknown"]:
-        print(f"{len(found['unknown'])} older versions have no record of the rows they used.")
+        have = say_count(len(found["unknown"]), "older version has", "older versions have")
+        print(f"{have} no record of the rows they used.")
 
 
 @app.command("trained-on")

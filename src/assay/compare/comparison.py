@@ -58,6 +58,7 @@ from assay.generate.batch import Answer
 from assay.models.embed import remember
 from assay.models.versions import version_id
 from assay.progress import begin_stage
+from assay.quantities import say_count
 from assay.version import VERSION
 
 
@@ -304,8 +305,8 @@ def _open(
         plan = records.find_plan(store, id, holdout) or write()
         plan = records.save_plan(store, id, holdout, plan, folder_of(store, id))
         bench.progress.say(
-            f"Plan written: {len(plan.candidates)} candidates, {parts.holdout_rows} holdout "
-            f"examples, opening {plan.opening}. With these, "
+            f"Plan written: {say_count(len(plan.candidates), 'candidate')}, {parts.holdout_rows} "
+            f"holdout examples, opening {plan.opening}. With these, "
             f"{smallest_lead(plan.minimum_detectable_effect)}."
         )
         opening = plan.opened_by or id

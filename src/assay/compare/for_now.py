@@ -59,8 +59,8 @@ def none_for_now(findings: Findings, shortlist: Sequence[Entry]) -> str:
     name = findings.label(floor)
     if floor is best:
         return (
-            f" The best score so far, {score}, is that of {name}, which reads no input, so use none "
-            "for now."
+            f" The best score so far, {score}, is that of {name}, which reads no input, so use "
+            "none for now."
         )
     return (
         f" {findings.label(best)}, the best so far, scores {score}, and {name}, which reads no "

@@ -14,6 +14,7 @@ from assay.data.json_schema import mismatches, schema_validator
 from assay.data.privacy import mask
 from assay.errors import ConfigError
 from assay.example import CALL_OPEN, Example, Message, ToolCall, canonical_json
+from assay.quantities import say_count
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -146,8 +147,8 @@ def _possible_problems(
     if len(example.possible) != len(calls):
         yield (
             "bad-possible",
-            f"`possible` has {len(example.possible)} entries for the {len(calls)} calls of the "
-            "target.",
+            f"`possible` has {say_count(len(example.possible), 'entry', 'entries')} for the "
+            f"{say_count(len(calls), 'call')} of the target.",
             "Write one entry for each call, in their order.",
             "possible",
         )

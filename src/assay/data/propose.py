@@ -15,6 +15,7 @@ from assay import json_reader
 from assay.config import GraderSpec, TaskKind, labels_in
 from assay.data.record_fields import warn_of_fields
 from assay.example import Example
+from assay.quantities import say_count
 
 MAX_LABELS = 200
 MAX_LABEL_LENGTH = 80
@@ -105,11 +106,13 @@ def propose(
         lists = _label_set(values, held)
         if lists is not None:
             schema = {"type": "array", "items": {"type": "string", "enum": lists}}
-            reasons.append(f"every output lists some of {len(lists)} labels: several may hold")
+            reasons.append(
+                f"every output lists some of {say_count(len(lists), 'label')}: several may hold"
+            )
         else:
             schema = open_sets(infer_schema(values), held)
             if fields := schema.get("properties"):
-                reasons.append(f"the records have {len(fields)} fields")
+                reasons.append(f"the records have {say_count(len(fields), 'field')}")
                 records = [(line, record) for line, record in read if isinstance(record, dict)]
                 warnings = warn_of_fields(records, schema)
     if len(own[0]) == 1 and len(set(own)) == 1 and own[0][0].strip():

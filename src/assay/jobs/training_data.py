@@ -18,6 +18,7 @@ from assay.data.propose import Judgement
 from assay.data.read import read
 from assay.errors import AssayError, DataError
 from assay.example import Example
+from assay.quantities import say_count
 from assay.train.sequences import Unit, check_sequences, rows_of
 from assay.train.units import units_of
 
@@ -52,9 +53,10 @@ class CheckedFile:
         if self.errors:
             shown = [f"Line {line}: {what}" for line, what in self.errors[:_SHOWN]]
             more = len(self.errors) - len(shown)
-            return " ".join(shown) + (f" And {more} more lines." if more else "")
+            return " ".join(shown) + (f" And {say_count(more, 'more line')}." if more else "")
         if len(self.examples) < least:
-            return f"It has {len(self.examples)} examples, but must have at least {least}."
+            have = say_count(len(self.examples), "example")
+            return f"It has {have}, but must have at least {least}."
         return None
 
 

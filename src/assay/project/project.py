@@ -222,7 +222,7 @@ class Project:
         *,
         predictions: Mapping[str, Path] | None = None,
         agents: Sequence[str] = (),
-        reason: str = "compare",
+        reason: str = "a comparison",
         who: str | None = None,
         trust_code: bool = False,
         redact: bool = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from assay.models.lineage import (
     unknown_rows,
 )
 from assay.models.versions import Version, find_version, list_versions, load_version, version_id
+from assay.quantities import say_count
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
 
@@ -70,10 +72,10 @@ def facts(found: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": found["id"],
         "folder": found["folder"] or found["bucket"],
-        "saved": found["saved_at"],
+        "saved": datetime.fromisoformat(found["saved_at"]),
         "holds": "all weights" if found["whole"] else "an adapter",
         "bytes": found["bytes"],
-        "agents": ", ".join(found["agents"]) or None,
+        "agents": ", ".join(found["agents"]) or "none",
         "base": record["base"],
         "base weights": record["base_sha256"],
         **{
@@ -84,7 +86,7 @@ def facts(found: dict[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "code": f"assay {record['code']}",
         "template": record["template_sha256"],
-        "parent": record["parent"],
+        "parent": record["parent"] or "none",
         **({} if record["stopped"] is None else {"stopped": record["stopped"]}),
         **{name.replace("_", " "): value for name, value in record["metrics"].items()},
         **{f"settings.{name}": value for name, value in record["settings"].items()},
@@ -94,7 +96,9 @@ def facts(found: dict[str, Any]) -> dict[str, Any]:
 def _rows_named(hash: str, rows: dict[str, int | None], part: str) -> str:
     if part not in rows:  # a teacher's distributions
         return hash
-    return f"{hash} ({'rows not kept' if rows[part] is None else f'{rows[part]} rows'})"
+    return (
+        f"{hash} ({'rows not kept' if (count := rows[part]) is None else say_count(count, 'row')})"
+    )
 
 
 def diff(store: Store, one: str, other: str) -> dict[str, Any]:
@@ -167,14 +171,15 @@ def describe_removed(
     if not gone:
         return None
     versions = [
-        f"version {use.version.id[:SHORT]} ({sum(use.parts.values())} rows)"
+        f"version {use.version.id[:SHORT]} ({say_count(sum(use.parts.values()), 'row')})"
         for use in find_uses(store, list_versions(store), gone)
     ]
     users = versions + [f"agent {label}" for label in _agents_made_of(store, gone)]
     if not users:
         return None
+    are = say_count(len(gone), "example is", "examples are")
     return (
-        f"{len(gone)} examples are no longer in train or validation. These still contain or "
+        f"{are} no longer in train or validation. These still contain or "
         f"use some of them: {_listed(users)}."
     )
 

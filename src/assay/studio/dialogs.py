@@ -16,6 +16,7 @@ from assay.errors import AssayError, StoreError
 from assay.studio import widgets as w
 from assay.studio.browser import call_expression
 from assay.studio.session import as_sentence
+from assay.studio.words import stand_alone
 
 T = TypeVar("T")
 V = TypeVar("V", bound=ValidationElement[Any])
@@ -41,6 +42,13 @@ _OFFER_RELOAD = """(message) => {
     message, type: "positive", position: "top", timeout: 0, multiLine: true,
     classes: "notice offer", actions: [reload, later],
   });
+}"""
+_TO_FIRST_FIELD = """() => {
+  const box = document.activeElement.closest("[role=dialog]");
+  if (box === null || document.activeElement.matches("input, textarea")) return;
+  const field = [...box.querySelectorAll("input:not([type=file], [type=hidden]), textarea")]
+    .find((one) => one.checkVisibility());
+  if (field) field.focus();
 }"""
 ERROR_MS = 20_000
 """So long can a notice be read that says what to do."""
@@ -87,16 +95,6 @@ class ToldError(AssayError):
     """What was wrong is said at a field; it ends what was being done."""
 
 
-def stand_alone(error: AssayError) -> str:
-    """An error, which a terminal shows behind a colon, as a sentence of its own. One that begins
-    with a name or with code stays as it is."""
-    return str(error) if error.where is not None else _begin(str(error))
-
-
-def _begin(said: str) -> str:
-    return said[:1].upper() + said[1:] if said.split(" ")[0].isalpha() else said
-
-
 def _notify_at_length(text: str, kind: Literal["warning", "negative"]) -> None:
     """A notice that says what to do: it stays while it is read, and can be closed."""
     ui.notify(
@@ -118,8 +116,14 @@ def open_dialog(title: str, under: str = "", style: str = "") -> Iterator[ui.dia
     """
     with ui.dialog(value=True) as dialog, ui.card().classes("studio").classes(style):
         dialog.on("hide", dialog.delete)
+        type_at_once(dialog)
         w.heading(title, under)
         yield dialog
+
+
+def type_at_once(dialog: ui.dialog) -> None:
+    """Put the cursor into a dialog's first field, if it has one, whenever it is shown."""
+    dialog.on("show", js_handler=_TO_FIRST_FIELD)
 
 
 def keep_open_once_changed(
@@ -209,7 +213,7 @@ def say_at(text: str) -> str:
     """A sentence as it stands at a field: what it quotes of a long value is left out."""
     if len(text) > 2 * KEPT:
         text = f"{text[:KEPT]} … {text[-KEPT:]}"
-    return _begin(text)
+    return stand_alone(text)
 
 
 def lead_to(field: Element) -> None:

@@ -116,6 +116,7 @@ def _register(page: Page, pages: Sequence[Page], workspace: Workspace, engines: 
         context = _make_context(request, workspace, engines, page)
         with _show_frame(page, pages, context, request):
             if not context.may(page.role):
+                w.title(page.title)
                 w.empty("lock", "You cannot open this page", f"It requires the role {page.role}.")
                 return
             try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
 from inspect import iscoroutine
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.errors import AssayError
 from assay.studio.access import PREFIX
 from assay.studio.browser import show_at_once
+from assay.studio.words import stand_alone
 
 E = TypeVar("E", bound=Element)
 T = TypeVar("T")
@@ -239,7 +239,7 @@ def failure(error: AssayError, title: str = "This could not be shown") -> None:
     with ui.element("div").classes("empty failure").props("role=alert"):
         ui.icon("error_outline").props("aria-hidden=true")
         text(title, tag="h2")
-        text(f"{error.where}: {error.what}" if error.where else error.what)
+        text(f"{error.where}: {error.what}" if error.where else stand_alone(error.what))
         if error.fix:
             text(error.fix, "soft")
 
@@ -302,21 +302,6 @@ def picture(markup: Markup) -> ui.html:
 def badge(content: str, kind: str = "") -> None:
     """A short word about a state; `kind` is `good`, `warn`, `bad` or nothing."""
     text(content, f"badge {kind}", "span")
-
-
-def format_time(at: datetime) -> str:
-    """When something was, for a person: short, and in UTC, so that all read the same."""
-    return f"{at:%-d %b %Y, %H:%M} UTC"
-
-
-def format_size(bytes: int) -> str:
-    """Of files or memory, for a person."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if bytes >= factor:
-            return f"{bytes / factor:.1f} {unit}"
-    if bytes < 1000:
-        return "1 byte" if bytes == 1 else f"{bytes} bytes"
-    return f"{bytes / 1e3:.0f} kB"
 
 
 def code(content: str, label: str) -> None:

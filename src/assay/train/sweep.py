@@ -37,6 +37,7 @@ from sqlalchemy import URL
 from assay.config import FineTune
 from assay.errors import ModelError, UsageError
 from assay.progress import SILENT, Progress
+from assay.quantities import say_number
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint
 from assay.train.session import TrainResult
@@ -340,7 +341,7 @@ def _tried(study: optuna.Study) -> list[Trial]:
 
 
 def _line(tried: Trial) -> str:
-    settings = ", ".join(f"{name} {value:g}" for name, value in tried.settings.items())
+    settings = ", ".join(f"{name} {say_number(value)}" for name, value in tried.settings.items())
     loss = "" if tried.loss is None else f", validation loss {tried.loss:.4f}"
     error = "" if tried.error is None else f": {tried.error}"
     return f"Trial {tried.number + 1} ({settings}){loss}, {tried.state}{error}"

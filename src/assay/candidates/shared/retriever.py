@@ -41,6 +41,7 @@ from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.search import IndexedPassage
 from assay.models.embed import Embedder, SentenceModel, get_embedder
 from assay.models.lineage import keep_rows
+from assay.quantities import say_count
 from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate
 from assay.train.encoder.objective import Objective
 from assay.train.encoder.passages import Passages, PassageText, Question
@@ -171,7 +172,7 @@ def warn_of_no_gain(
         yield (
             f"The trained {kind} does not find documents better than the untrained one: nDCG@10 "
             f"{how} is {after[name]:.3f} after training and {before[name]:.3f} before, on "
-            f"{rows} questions about documents that were held out."
+            f"{say_count(rows, 'question')} about documents that were held out."
         )
 
 

@@ -18,6 +18,7 @@ from assay.errors import ConfigError, DataError
 from assay.evaluate.documents import documents_by_name
 from assay.example import json_sha256
 from assay.knowledge.records import Document
+from assay.quantities import say_count
 from assay.train.documents import TextDocument
 from assay.train.sequences import Unit, rows_of
 
@@ -105,8 +106,8 @@ def check_tokens(units: Sequence[Unit], documents: TrainingDocuments) -> None:
     tokens = sum(row.trained_tokens for row in rows_of(units))
     if tokens < LEAST_TOKENS:
         raise DataError(
-            f"{len(documents.train)} documents have {tokens} tokens to learn, too few for a "
-            f"training (at least {LEAST_TOKENS}).",
+            f"{say_count(len(documents.train), 'document has', 'documents have')} {tokens} tokens "
+            f"to learn, too few for a training (at least {LEAST_TOKENS}).",
             where=f"{CONFIG_FILE}, knowledge",
             fix="Add more documents, or put this text into the system prompt.",
         )

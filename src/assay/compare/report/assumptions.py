@@ -9,6 +9,7 @@ from assay.compare.report.wording import monthly_usd, usd
 from assay.compare.result import CandidateResult, Result
 from assay.config import Costs
 from assay.errors import Step
+from assay.quantities import say_number
 
 CENT = 0.01
 """USD below which a part of a cost is not worth a word."""
@@ -88,7 +89,7 @@ def of_people(costs: Costs) -> str:
     if costs.person_hour_usd is not None:
         price = f"{usd(costs.person_hour_usd)} an hour"
     times = costs.retrainings_per_year
-    again = f"{times:g} retraining{'' if times == 1 else 's'}"
+    again = f"{say_number(times)} retraining{'' if times == 1 else 's'}"
     return (
         f"people's work at {price}: {_hours(costs.prompt_hours)} to write a prompt, "
         f"{_hours(costs.curation_hours)} to collect and check training examples, and {again} a "
@@ -97,4 +98,4 @@ def of_people(costs: Costs) -> str:
 
 
 def _hours(amount: float) -> str:
-    return f"{amount:g} hour{'' if amount == 1 else 's'}"
+    return f"{say_number(amount)} hour{'' if amount == 1 else 's'}"

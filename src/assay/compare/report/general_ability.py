@@ -6,6 +6,7 @@ import math
 
 from assay.compare.reasons import signed
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
+from assay.quantities import say_number
 
 
 def in_a_line(found: Forgetting) -> str:
@@ -48,7 +49,7 @@ def _whether(ability: Ability, small: float = 0.0) -> str:
 def perplexity(nats: float) -> str:
     """e to the power of nats: a perplexity, or of a difference the ratio of two. Of a ruined model
     it is vast, and stays a number."""
-    return f"{math.exp(min(nats, 700.0)):.4g}"
+    return say_number(math.exp(min(nats, 700.0)), 4)
 
 
 def count(ability: Ability, share: float) -> int:

@@ -12,6 +12,7 @@ from assay.compare.result import CandidateResult, Result
 from assay.compare.scale import scale_of
 from assay.compare.settling import FEWEST, MOST_EXAMPLES, two_digits
 from assay.errors import Step
+from assay.quantities import say_number
 
 
 def say(result: Result) -> str:
@@ -134,7 +135,7 @@ def _labelling(result: Result, examples: int) -> str:
     hours, told = examples / 60, f"{examples} minutes"
     if examples >= 90:
         hours = float(f"{hours:.2g}")
-        told = f"{hours:,g} hours"
+        told = f"{say_number(hours)} hours"
     work = f"{told} of work at a minute each"
     price = (result.config.get("costs") or {}).get("person_hour_usd")
     cost = float(f"{hours * price:.2g}") if price else None

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from assay.compare.curve_section import Curve
 from assay.compare.report import svg
+from assay.quantities import say_number
 
 _LEFT, _RIGHT, _TOP, _BELOW, _HEIGHT = 60.0, 180.0, 12.0, 40.0, 260.0
 
@@ -88,9 +89,9 @@ def _by_step(lines: Sequence[Line], label: str, kept: int | None) -> Markup:
     body = []
     for tick in svg.ticks(low, high, 4):
         body.append(svg.line(_LEFT, y(tick), svg.WIDTH - _RIGHT, y(tick), "grid"))
-        body.append(svg.text(_LEFT - 8, y(tick) + 4, f"{tick:g}", "end", "tick"))
+        body.append(svg.text(_LEFT - 8, y(tick) + 4, say_number(tick), "end", "tick"))
     for tick in svg.ticks(0, last, 6):
-        body.append(svg.text(x(tick), _HEIGHT - 22, f"{tick:g}", "middle", "tick"))
+        body.append(svg.text(x(tick), _HEIGHT - 22, say_number(tick), "middle", "tick"))
     middle = (_LEFT + svg.WIDTH - _RIGHT) / 2
     body.append(svg.text(middle, _HEIGHT - 5, "step", "middle", "tick"))
     for line in drawn:

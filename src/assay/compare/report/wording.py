@@ -14,6 +14,7 @@ from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.routing import ScoreDifference
+from assay.quantities import say_number
 
 
 def headline(verdict: Verdict) -> str:
@@ -207,6 +208,11 @@ def found_documents(candidate: CandidateResult) -> str | None:
 def moment(at: str) -> str:
     """When something was, as the studio says it: "28 Nov 2026, 19:17 UTC"."""
     return f"{datetime.fromisoformat(at).astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def probability(p: float) -> str:
+    """A p-value: below what anybody acts upon, that it is below."""
+    return "below 0.0001" if p < 0.0001 else say_number(p, 2)
 
 
 def usd(amount: float | None) -> str:

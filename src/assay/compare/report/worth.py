@@ -10,6 +10,7 @@ from assay.compare.report.wording import in_100, rank, usd
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.sensitivity import MOST, Turn
 from assay.evaluate.forgetting import Forgetting
+from assay.quantities import say_number
 
 
 def fine_tuning(result: Result) -> str:
@@ -241,7 +242,7 @@ def _from(turn: Turn) -> str:
 def _amount(turn: Turn, value: float) -> str:
     if turn.assumption.endswith("_usd"):
         return usd(value)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 100 else say_number(value, 2)
 
 
 def _rounded(value: float, to: Callable[[float], int]) -> float:

@@ -18,6 +18,7 @@ from assay.data.formats.record import (
     missing_field,
 )
 from assay.example import Example, Message
+from assay.quantities import say_count
 
 
 def pair(
@@ -38,7 +39,8 @@ def pair(
         if not found.failed and (len(answer) != 1 or answer[0].role != "assistant"):
             found.add(
                 "wrong-type",
-                f"{name} has {len(answer)} turns ({', '.join(m.role for m in answer)}).",
+                f"{name} has {say_count(len(answer), 'turn')} "
+                f"({', '.join(m.role for m in answer)}).",
                 "It must be a single assistant turn; move the turns before it into the prompt.",
                 name,
             )

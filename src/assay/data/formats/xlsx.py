@@ -15,6 +15,7 @@ from assay.data.formats.delimited import Header
 from assay.data.formats.record import FIELD_LIMIT, Raw, closest, damaged, guard, too_large
 from assay.data.problems import Problem, problem
 from assay.errors import DataError
+from assay.quantities import say_count
 
 
 @contextmanager
@@ -93,7 +94,8 @@ def _record(header: Header, cells: list[Any], file: str, number: int) -> Raw:
             "ragged-row",
             file,
             number,
-            f"the row has {len(values)} cells, but the header has {width} columns.",
+            f"the row has {say_count(len(values), 'cell')}, but the header has "
+            f"{say_count(width, 'column')}.",
             "Add a name to the header, or clear the cells.",
         )
         return Raw(number, [_text(value) for value in values], (found,))

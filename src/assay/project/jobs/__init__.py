@@ -49,7 +49,7 @@ def compare(
     workspace: Workspace,
     *,
     agents: Sequence[str] = (),
-    reason: str = "compare",
+    reason: str = "a comparison",
     agreed: str | None = None,
 ) -> Job:
     """Queue a comparison of the folder's project.

@@ -9,6 +9,7 @@ from assay.jobs.service import ending_on_signals
 from assay.place.opening import workers_of
 from assay.progress import Progress
 from assay.project.workspace import Workspace
+from assay.quantities import say_count
 from assay.store.database import KEPT, read_record
 from assay.store.object_place import objects_of
 
@@ -42,7 +43,9 @@ def work_on_cluster(
             most=found.count,
             may_leave=found.may_leave,
         )
-        progress.say(f"At most {found.count} jobs are done at once. Ctrl-C ends it.")
+        progress.say(
+            f"At most {say_count(found.count, 'job is', 'jobs are')} done at once. Ctrl-C ends it."
+        )
         supervisor.run()
 
 

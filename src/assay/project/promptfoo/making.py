@@ -33,6 +33,7 @@ from assay.project.promptfoo.templates import fill, text_of
 from assay.project.start.creation import create
 from assay.project.start.init import Choices, Draft, draft
 from assay.project.workspace import Workspace, project_of
+from assay.quantities import say_count
 from assay.rescue.recording import spell
 from assay.store.files import new_folder, replacing, write_json
 
@@ -264,8 +265,8 @@ def _list_judged(suite: Suite) -> None:
 def _why_not(rows: Sequence[Mapping[str, Any]]) -> str | None:
     if len(rows) < LEAST_ROWS:
         return (
-            f"{len(rows)} tests say a right answer; at least {LEAST_ROWS} are needed, and some "
-            "hundreds for a verdict."
+            f"{say_count(len(rows), 'test says', 'tests say')} a right answer; at least "
+            f"{LEAST_ROWS} are needed, and some hundreds for a verdict."
         )
     return None
 

@@ -13,6 +13,7 @@ from assay.candidates.registry import offer
 from assay.config import TaskKind
 from assay.data.normal import key64, normalise
 from assay.data.propose import guess_task
+from assay.quantities import say_count
 from assay.release.imported.trace import ImportedTrace
 
 _SAMPLE = 2000
@@ -79,7 +80,7 @@ class Job:
         models = (f"{name or 'unknown'} ({calls:,})" for name, calls in self.models.items())
         notes = [f"Answered by {', '.join(models)}."]
         if self.counted:
-            of = "" if self.counted == self.calls else f" in {self.counted:,} calls"
+            of = "" if self.counted == self.calls else f" in {say_count(self.counted, 'call')}"
             asked, answered = f"{self.prompt_tokens:,}", f"{self.completion_tokens:,}"
             notes.append(f"{asked} tokens asked, {answered} answered{of}.")
         if self.tools:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from textwrap import shorten
 
 from nicegui import ui
 from nicegui.element import Element
@@ -21,6 +22,7 @@ from assay.project.jobs import imported_traces, rescue
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, action, check_role, workspace_action
 from assay.studio.shared.names import plain_line
+from assay.studio.words import format_clock, stand_alone
 
 LOOK_EVERY_S = 0.7
 LOOK_AGAIN_S = 5.0
@@ -100,7 +102,9 @@ def format_duration(job: Job) -> str:
         seconds += int(((job.ended or datetime.now(UTC)) - begun).total_seconds())
     hours, rest = divmod(max(0, seconds), 3600)
     minutes, seconds = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds:02d} s"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
 def possible_wishes(context: PageContext, job: Job) -> set[Wish]:
@@ -165,6 +169,11 @@ class EventLog:
                 w.text(line, "soft note")
 
 
+def log_line(at: datetime, message: str) -> str:
+    """What a job has said, and when."""
+    return f"{format_clock(at)}  {plain_line(message)}"
+
+
 class JobCard:
     """A card that follows one job until it is over.
 
@@ -196,9 +205,7 @@ class JobCard:
         if events:
             self._last = events[-1].key
             messages = [event for event in events if event.kind != "metrics"]
-            self._events += [
-                f"{event.at:%H:%M:%S}  {plain_line(event.message)}" for event in messages
-            ]
+            self._events += [log_line(event.at, event.message) for event in messages]
             self._log.show(self._events)
         if job.status in OVER:
             self._timer.cancel()
@@ -277,9 +284,14 @@ def show_job(
             advise(job.error or "")
 
 
-def job_error(job: Job) -> str:
-    """Why it failed, as a page says it."""
-    return on_page(job.error or "")
+def job_error(job: Job, most: int | None = None) -> str:
+    """Why it failed, as a page says it: in sentences of its own.
+
+    Args:
+        most: characters that there is room for; what is longer ends in an ellipsis.
+    """
+    said = stand_alone(on_page(job.error or ""))
+    return said if most is None else shorten(said, most, placeholder=" …")
 
 
 def describe_job(job: Job) -> str:

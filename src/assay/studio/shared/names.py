@@ -14,6 +14,7 @@ from nicegui import ui
 from assay.candidates import registry
 from assay.errors import on_page
 from assay.studio import widgets as w
+from assay.studio.words import format_time
 from assay.train.methods import registry as methods
 
 _CANDIDATE = re.compile(
@@ -83,7 +84,7 @@ def called_in_turn(labels: Iterable[str]) -> str:
 def version_names(saved: Mapping[str, datetime]) -> dict[str, str]:
     """What fine-tuned versions are called, by their ids: by when they were saved; of those of one
     minute by the first digits of the id, too."""
-    times = {id: w.format_time(at) for id, at in saved.items()}
+    times = {id: format_time(at) for id, at in saved.items()}
     count = Counter(times.values())
     return {
         id: f"Version of {at}" + (f" ({id[:4]})" if count[at] > 1 else "")
@@ -104,15 +105,3 @@ def typed_term(words: str, label: str) -> None:
 def typed_text(label: str) -> str:
     """What a hover over a plain name says: the name that is typed."""
     return f"In commands and files: {label}"
-
-
-def format_author(who: str) -> str:
-    """Who did something, as the store names them (`user:ann`, `cli:ann`; `ann`, whose process it
-    was), for a person. That a server or a container runs as root says nothing of who it was."""
-    kind, _, name = who.partition(":")
-    if name == "root" and kind == "cli":
-        return "the command line"
-    if who == "root":
-        return "the server"
-    known = {"user": name, "cli": f"{name}, on the command line", "mcp": f"a program ({name[1:]})"}
-    return known.get(kind, who)

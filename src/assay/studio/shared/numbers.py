@@ -229,12 +229,3 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
     limit = to_percent(float(found[2])) if percent else float(found[2])
     unit = " %" if percent else ""
     return f"{_say(number)} is too {side}: {found[1]} {write_number(limit)}{unit}."
-
-
-def say_count(count: int, one: str, several: str = "") -> str:
-    """How many there are, with the noun that fits, as "1 row" or "3 rows".
-
-    Args:
-        several: of the noun; with an s, if empty.
-    """
-    return f"{count:,} {one if count == 1 else several or f'{one}s'}"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from nicegui import events, ui
 
-from assay.studio.shared.numbers import say_count
-from assay.studio.widgets import format_size
+from assay.quantities import say_count
+from assay.studio.words import format_size
 
 _ADDED = "(files) => emit(files.map((one) => [one.__key, one.name, one.size]))"
 _SENDING = """({files, xhr}) => {

@@ -20,11 +20,11 @@ from assay.errors import AssayError
 from assay.knowledge.parse import KINDS_IN_WORDS
 from assay.knowledge.sources import SourceFile
 from assay.project.knowledge import documents
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import ToldError, advise, show_error
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.numbers import say_count
 from assay.studio.shared.sending import UploadProgress
 
 QUIET_S = 0.8

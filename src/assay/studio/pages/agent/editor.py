@@ -8,6 +8,7 @@ from typing import Any
 
 from nicegui import ui
 
+from assay.accounts.authors import format_author
 from assay.agent.agent import Agent
 from assay.agent.edits import Draft, StaleEditError
 from assay.errors import AssayError
@@ -20,7 +21,6 @@ from assay.studio.pages.agent.form import AgentForm
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.chat import describe_reply, show_passages
 from assay.studio.shared.form_and_text import FormAndText, ParsedText
-from assay.studio.shared.names import format_author
 from assay.studio.shared.streams import read_answer
 
 _COUNTING = asyncio.Lock()

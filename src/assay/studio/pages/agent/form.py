@@ -16,6 +16,7 @@ from assay.agent.agent import Agent
 from assay.errors import UsageError
 from assay.knowledge.build import RETENTION
 from assay.project.agents.drafts import PromptTokens
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
@@ -104,7 +105,9 @@ class AgentForm(Controls[Agent]):
 
     def show_tokens(self, tokens: PromptTokens | None) -> None:
         """Under the prompt: what prompt and shown examples cost on each request."""
-        said = tokens and (tokens.too_long or f"{tokens.count:,} tokens in every request")
+        said = tokens and (
+            tokens.too_long or f"{say_count(tokens.count, 'token')} in every request"
+        )
         self._tokens.text = said or ""
         self._tokens.classes(replace="hint warn" if tokens and tokens.too_long else "hint")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from assay.accounts.authors import format_author
 from assay.project import agents
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import LatestRequest, PageContext, Refresh, workspace_action
 from assay.studio.shared.form_and_text import show_differences
-from assay.studio.shared.names import format_author
+from assay.studio.words import format_time
 
 roll_back_agent = workspace_action("editor", agents.rollback)
 
@@ -34,7 +35,7 @@ async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:
             with (
                 w.cells(
                     f"Version {version.version}",
-                    w.format_time(version.at),
+                    format_time(version.at),
                     format_author(version.author),
                     version.message,
                 ),

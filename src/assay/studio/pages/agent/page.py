@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
+from assay.accounts.authors import format_author
 from assay.agent.edits import Draft, StaleEditError
 from assay.agent.versions import AgentVersion
 from assay.errors import AssayError, UsageError
@@ -19,14 +20,15 @@ from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.browser import show_at_once
-from assay.studio.dialogs import enter_or_click, errors_at
+from assay.studio.dialogs import enter_or_click, errors_at, type_at_once
 from assay.studio.frame import Page
 from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.form_and_text import open_editor
-from assay.studio.shared.names import format_author, plain_label, plain_labels, typed_term
+from assay.studio.shared.names import plain_label, plain_labels, typed_term
 from assay.studio.shared.verdict import find_recommended
+from assay.studio.words import format_time
 
 PATH = "/agent"
 
@@ -106,6 +108,7 @@ def _show_chooser(
         chosen.on_value_change(go)
         if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
+                type_at_once(dialog)
                 _show_new_form(context, found, models, dialog.close)
             w.button("Create agent", dialog.open, icon="add").classes("beside-field")
 
@@ -120,7 +123,7 @@ async def _show_agent(context: PageContext, name: str, models: list[str], reopen
         why = f": {version.message}" if version.message else ""
         who = f"Version {version.version}, by {format_author(version.author)}"
         with w.text("", "soft"):
-            typed_term(f"{who}, {w.format_time(version.at)}{why}", version.label)
+            typed_term(f"{who}, {format_time(version.at)}{why}", version.label)
         with ui.tabs().props("no-caps dense") as tabs:
             ui.tab("edit", "Edit")
             ui.tab("history", "Versions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from assay.project import comparisons, jobs
 from assay.project.comparisons import Summary
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
+from assay.quantities import say_count, say_number
 from assay.release.releases import Release
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm
@@ -37,6 +39,7 @@ from assay.studio.shared.verdict import (
     verdict_card,
     warn_of_other_documents,
 )
+from assay.studio.words import format_time
 
 
 async def build(context: PageContext) -> None:
@@ -172,7 +175,7 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
 
     def words(one: Summary) -> str:
         said = wording.headline(one.verdict)
-        return f"{w.format_time(one.at)} · {said} · {one.candidates} candidates"
+        return f"{format_time(one.at)} · {said} · {say_count(one.candidates, 'candidate')}"
 
     chosen = w.field(
         "Comparison", ui.select({one.id: words(one) for one in found}, value=result.comparison)
@@ -223,7 +226,7 @@ def _show_pairs(result: Result) -> None:
                         f"{p.a} − {p.b}",
                         w.Number(signed(p.difference)),
                         w.Number(f"{signed(p.low)} to {signed(p.high)}"),
-                        w.Number(f"{p.p_adjusted:.2g}"),
+                        w.Number(wording.probability(p.p_adjusted)),
                     ):
                         with w.text("", tag="td"):
                             kind = {"better": "good", "worse": "bad"}.get(p.call, "")
@@ -341,8 +344,8 @@ def _show_openings(result: Result) -> None:
         ),
     ):
         for one in result.openings:
-            at = wording.moment(one.at)
-            w.line(w.Number(f"{one.number}"), at, one.reason, w.Number(f"{one.alpha:.3g}"))
+            at = format_time(datetime.fromisoformat(one.at))
+            w.line(w.Number(f"{one.number}"), at, one.reason, w.Number(say_number(one.alpha, 3)))
 
 
 def _show_export(context: PageContext, result: Result) -> None:

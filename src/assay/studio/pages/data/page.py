@@ -16,6 +16,7 @@ from assay.project.holdout_summary import (
     describe_present_holdout,
 )
 from assay.project.rows import Rows
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.data.addition import addition_form
@@ -25,7 +26,6 @@ from assay.studio.pages.data.renewal import OpeningCount, renewal_form, split_de
 from assay.studio.pages.data.row_table import RowTable, TableView
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState, show_edits_meanwhile
-from assay.studio.shared.numbers import say_count
 from assay.studio.shared.unused_labels import show_unused_labels
 
 MEANINGS = {

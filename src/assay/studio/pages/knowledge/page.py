@@ -26,6 +26,7 @@ from assay.studio.dialogs import (
     notify,
     query_row,
     show_record,
+    type_at_once,
 )
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
@@ -37,6 +38,7 @@ from assay.studio.shared.upload import (
     remove_document,
     show_unread,
 )
+from assay.studio.words import format_size, format_time
 
 PATH = "/knowledge"
 FIRST = "documents"
@@ -113,6 +115,7 @@ async def build(context: PageContext) -> None:
         chosen.on_value_change(lambda: ui.navigate.to(_make_path(chosen.value)))
         if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
+                type_at_once(dialog)
                 _show_new_form(context, "", dialog.close)
             w.button("Create knowledge base", dialog.open, icon="add").classes("beside-field")
     _show_search(context, name)
@@ -261,10 +264,10 @@ def _show_table(context: PageContext, base: str, found: list[Document], refresh:
         label="Documents",
     ):
         for document in found:
-            size = w.Number(f"{w.format_size(document.bytes)}")
+            size = w.Number(f"{format_size(document.bytes)}")
             pages = "" if document.pages is None else f"{document.pages:,}"
             figures = (w.Number(f"{pages}"), w.Number(f"{document.passages:,}"), size)
-            texts = (document.path, *figures, w.format_time(document.added_at))
+            texts = (document.path, *figures, format_time(document.added_at))
             with w.cells(*texts), w.cell("acts"):
                 _show_actions(context, base, document.path, refresh)
 

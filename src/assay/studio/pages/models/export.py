@@ -23,6 +23,7 @@ from assay.studio.frame import request_context
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import JobCard, job_error, state_badge
 from assay.studio.shared.names import plain_labels, typed_term
+from assay.studio.words import format_size, format_time
 
 FORMS = {
     "adapter": "adapter: the trained weights only, for PEFT",
@@ -98,7 +99,7 @@ async def export_card(context: PageContext, versions: Mapping[str, str]) -> None
             if newest.bytes is not None:
                 _show_files(newest)
             elif newest.job.status == "failed":
-                w.text(f"The export as {newest.to} failed: {job_error(newest.job)}", "pre bad")
+                w.text(f"The export as {newest.to} failed. {job_error(newest.job)}", "pre bad")
 
 
 def _show_form(context: PageContext, names: dict[str, str], agents: Sequence[str]) -> None:
@@ -135,15 +136,15 @@ def _show_line(context: PageContext, one: Export, called: str) -> None:
         w.text(one.to, tag="td")
         with ui.element("td"):
             state_badge(one.job)
-        w.text(w.format_time(one.job.created), tag="td")
-        w.text("" if one.bytes is None else w.format_size(one.bytes), "number", "td")
+        w.text(format_time(one.job.created), tag="td")
+        w.text("" if one.bytes is None else format_size(one.bytes), "number", "td")
         with w.cell("acts"):
             if one.bytes is not None and context.may("editor"):
                 label = f"Download {called} as {one.to}"
                 link = w.set_label(w.text("Download", tag="a").props("download"), label)
                 link.props["href"] = PREFIX + DOWNLOAD.format(id=one.job.id)
             elif one.job.error:
-                w.text(f"{job_error(one.job)[:120]} …", "note bad", "div")
+                w.text(job_error(one.job, 120), "note bad", "div")
 
 
 def _show_files(one: Export) -> None:

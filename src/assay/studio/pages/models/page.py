@@ -14,6 +14,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.models.versions import versions_tab
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import JobCard, job_error
+from assay.studio.words import format_size
 
 PATH = "/models"
 PARTS = {"models": "Base models", "versions": "Versions"}
@@ -80,12 +81,12 @@ def _show_model(context: PageContext, model: BaseModel) -> None:
     with w.cells(model.ref, model.summary):
         with ui.element("td"):
             w.badge(*(("ready", "good") if model.ready else ("not pulled", "")))
-        w.text(w.format_size(model.disk_bytes), "number", "td")
+        w.text(format_size(model.disk_bytes), "number", "td")
         w.text(model.licence or "unknown", tag="td")
         takes = (
             "not trainable"
             if model.tuning_bytes is None
-            else f"about {w.format_size(model.tuning_bytes)}"
+            else f"about {format_size(model.tuning_bytes)}"
         )
         w.text(takes, "number", "td")
         with w.cell("acts"):
@@ -145,7 +146,7 @@ async def _show_facts(context: PageContext, ref: str) -> None:
             w.line("Architecture", found.architecture)
             w.line("Parameters", f"{found.parameters:,}")
             w.line("Context length", f"{found.context_length:,} tokens")
-            w.line("Size on disk", w.format_size(found.disk_bytes))
+            w.line("Size on disk", format_size(found.disk_bytes))
             w.line("Licence", found.licence or "unknown")
             w.line("Weights (sha256)", found.sha256)
             w.line("Chat template (sha256)", found.template_sha256 or "none: not a chat model")

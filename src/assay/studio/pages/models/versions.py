@@ -12,11 +12,13 @@ from nicegui import ui
 from assay.project import versions
 from assay.project.answer.names import own, owns
 from assay.project.versions import SHORT
+from assay.quantities import say_count, say_number
 from assay.studio import widgets as w
 from assay.studio.dialogs import query_row, show_record
 from assay.studio.pages.models.export import export_card
 from assay.studio.session import LatestRequest, PageContext, action
 from assay.studio.shared.names import method_names, plain_labels, typed_term, version_names
+from assay.studio.words import format_time
 
 REMOVED = "one that was removed"
 
@@ -31,8 +33,10 @@ def list_versions(context: PageContext) -> list[dict[str, Any]]:
 @action("viewer")
 def read_facts(context: PageContext, id: str) -> dict[str, Any]:
     """What a version was made of; its files are checked against their hashes."""
-    found = versions.facts(versions.version(context.workspace.store, own(context.workspace, id)))
+    version = versions.version(context.workspace.store, own(context.workspace, id))
+    found = versions.facts(version | {"agents": plain_labels(version["agents"]).values()})
     del found["folder"]  # where it lies on the server
+    found["bytes"] = f"{found['bytes']:,}"
     return found
 
 
@@ -128,6 +132,7 @@ async def _show_facts(context: PageContext, id: str, names: Mapping[str, str]) -
             w.table("Property", "Value", label=f"Record of {names[id]}"),
         ):
             for name, value in found.items():
+                value = names.get(value, value) if name == "parent" else value
                 w.line(name, "unknown" if value is None else _format_value(value))
 
     await show_record(
@@ -166,11 +171,13 @@ def _show_differences(diff: dict[str, Any], names: Mapping[str, str]) -> None:
         heads = names[diff["first"]], names[diff["second"]]
         with w.table("Property", *heads, label="Differences"):
             for path, (before, after) in diff["fields"].items():
+                if path == "parent":
+                    before, after = names.get(before, before), names.get(after, after)
                 w.line(path, _format_value(before), _format_value(after))
     for part, only in diff["rows"].items():
         if any(only.values()):
             w.text(
-                f"{part}: {only['only_first']:,} rows only in the first, "
+                f"{part}: {say_count(only['only_first'], 'row')} only in the first, "
                 f"{only['only_second']:,} only in the second."
             )
 
@@ -217,4 +224,8 @@ def _show_trained_on(example: str, found: dict[str, Any]) -> None:
 def _format_value(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, float):
+        return say_number(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -18,6 +18,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import ask_value, confirm, errors_at, notify
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.numbers import are_valid, number_input
+from assay.studio.words import format_time
 
 SCOPES = {
     "chat": ("Chat", "Send requests to models, agents and releases."),
@@ -229,7 +230,7 @@ def _show_table(
                             w.badge(SCOPES[scope][0])
                         if key.labels:
                             w.text(f"only labels {', '.join(key.labels)}", "soft note", "span")
-                    w.text(w.format_time(key.created), tag="td")
+                    w.text(format_time(key.created), tag="td")
                     spent = _format_spent(budgets.get(key.id)) if key.revoked is None else ""
                     w.text(spent, "number", "td")
 

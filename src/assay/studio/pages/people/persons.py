@@ -15,6 +15,7 @@ from assay.studio import widgets as w
 from assay.studio.access import ENTER
 from assay.studio.dialogs import confirm, enter_or_click, errors_at, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
+from assay.studio.words import format_time
 
 MEANINGS = {
     "viewer": "can view the pages and try out models and releases",
@@ -119,7 +120,7 @@ def _show_person(
         with ui.element("td"):
             role = ui.select(list(ROLES), value=person.role, on_change=change)
             w.label_input(role, f"Role of {person.name}").classes("narrow")
-        w.text(w.format_time(person.created), tag="td")
+        w.text(format_time(person.created), tag="td")
         with w.cell("acts"):
             w.button("Create link", link, kind="link", name=f"Create link for {person.name}")
             w.button("Remove", away, kind="link", name=f"Remove {person.name}")

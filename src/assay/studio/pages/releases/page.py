@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from markupsafe import Markup, escape
 from nicegui import ui
 
+from assay.accounts.authors import format_author
 from assay.compare.report import wording
 from assay.project import comparisons, releases
 from assay.project.answer import playground
@@ -17,6 +19,7 @@ from assay.project.releases import traffic
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores, find_scores
 from assay.project.releases.traffic import Day
+from assay.quantities import say_count
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release, find_promotion
 from assay.studio import widgets as w
@@ -27,16 +30,11 @@ from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import TRACE, traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
-from assay.studio.shared.names import (
-    exact_label,
-    format_author,
-    plain_labels,
-    typed_term,
-    typed_text,
-)
+from assay.studio.shared.names import exact_label, plain_labels, typed_term, typed_text
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, to_share
 from assay.studio.shared.promotion import ReasonField, promotion_chooser, with_consent
 from assay.studio.shared.verdict import find_recommended, warn_of_other_documents
+from assay.studio.words import format_day, format_time
 
 ACTIONS = {"promote": "promoted", "rollback": "rolled back", "canary": "canary set"}
 
@@ -166,7 +164,7 @@ def _show_releases(found: Sequence[dict[str, Any]], wanted: str, plain: Mapping[
                     if one["canary"]:
                         share = f"{100 * one['share']:g}%"
                         typed_term(f"{plain[one['canary']]}, {share}", one["canary"])
-                w.text(one["at"][:10], tag="td")
+                w.text(format_day(datetime.fromisoformat(one["at"])), tag="td")
 
 
 def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, str]) -> None:
@@ -189,10 +187,10 @@ def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, 
                     f"canary, answers {100 * now.share:g}% of the callers",
                     typed_text(trial),
                 )
-            w.figure(f"{now.at:%d %b %Y}", f"last changed, by {format_author(now.who)}")
+            w.figure(format_day(now.at), f"last changed, by {format_author(now.who)}")
             w.figure(
                 f"{sum(day.requests for day in shown.days):,}",
-                f"traces in {len(shown.days)} days",
+                f"traces in {say_count(len(shown.days), 'day')}",
                 TRACE,
             )
         promoted = find_promotion(shown.history)
@@ -245,7 +243,7 @@ def _show_traffic(days: list[Day]) -> None:
                 if all(value is None for value in values):
                     w.text("Unknown")
                     continue
-                w.picture(_draw_columns(label, [f"{d.day:%d %b}" for d in days], values, words))
+                w.picture(_draw_columns(label, [f"{d.day:%-d %b}" for d in days], values, words))
 
 
 def _draw_columns(
@@ -277,9 +275,10 @@ def _draw_columns(
         f'<text x="{WIDTH}" y="{edge}" text-anchor="end" class="tick">{escape(names[-1])}</text>'
     )
     body.append(f'<text x="0" y="11" class="value">max. {escape(say(most))}</text>')
+    days = say_count(len(values), "day")
     return Markup(
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img" class="small" '
-        f'aria-label="{escape(label)} over {len(values)} days">' + "".join(body) + "</svg>"
+        f'aria-label="{escape(label)} over {days}">' + "".join(body) + "</svg>"
     )
 
 
@@ -363,7 +362,7 @@ def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
                     if one.comparison:
                         w.link("comparison", f"/compare?id={one.comparison[:16]}")
                 w.text(format_author(one.who), tag="td")
-                w.text(w.format_time(one.at), tag="td")
+                w.text(format_time(one.at), tag="td")
 
 
 PAGE = Page("/releases", "Releases", "rocket_launch", "Run", "viewer", build)

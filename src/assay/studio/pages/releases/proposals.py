@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
+from assay.accounts.authors import format_author
 from assay.project.releases import proposals
 from assay.project.releases.proposals import Proposal
 from assay.studio import widgets as w
 from assay.studio.session import PageContext
-from assay.studio.shared.names import exact_label, format_author, typed_term
+from assay.studio.shared.names import exact_label, typed_term
+from assay.studio.words import format_time
 
 
 async def proposals_card(context: PageContext) -> None:
@@ -36,4 +38,4 @@ def _show(found: Sequence[Proposal]) -> None:
                     typed_term(exact_label(one.agent), one.agent)
                 w.text(one.reason, tag="td")
                 w.text(one.doubt or "Nothing: a comparison shows that it is fit.", tag="td")
-                w.text(f"{format_author(one.who)}, {one.at:%d %b %Y}", tag="td")
+                w.text(f"{format_author(one.who)}, {format_time(one.at)}", tag="td")

@@ -11,12 +11,12 @@ from assay.errors import AssayError, UsageError
 from assay.project import releases
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
+from assay.quantities import say_count
 from assay.release.traces import Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import errors_at
 from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import PageContext, action, workspace_action
-from assay.studio.shared.numbers import say_count
 
 CARDS = {"stale": "lost", "holds": "accent"}
 

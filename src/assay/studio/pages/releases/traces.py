@@ -13,6 +13,7 @@ from assay.errors import AssayError, UsageError
 from assay.project import releases, row_edits
 from assay.project.releases import corrections
 from assay.project.releases.kept import KeptTraces
+from assay.quantities import say_count
 from assay.release.examples import ExportedExamples
 from assay.release.policies import DAYS, MOST, MOST_DAYS, SAMPLE
 from assay.release.traces import MOST_BYTES, Thumb, Trace
@@ -30,7 +31,8 @@ from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.findings import tell_addition
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count, to_share
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, to_share
+from assay.studio.words import format_day, format_time
 
 SHOWN = 20
 MASKED = (
@@ -163,9 +165,9 @@ def describe_kept(kept: KeptTraces) -> str:
             "None are kept. A trace is one request with its answer, which may contain anything "
             "that callers write: decide with care."
         )
-    end = "" if kept.last_day is None else f", the last of them on {kept.last_day:%d %b %Y}"
+    end = "" if kept.last_day is None else f", the last of them on {format_day(kept.last_day)}"
     if kept.count == 1:
-        end = "" if kept.last_day is None else f", on {kept.last_day:%d %b %Y}"
+        end = "" if kept.last_day is None else f", on {format_day(kept.last_day)}"
         return f"No new traces are kept. 1 kept earlier is deleted when its days are over{end}."
     return (
         f"No new traces are kept. {kept.count:,} kept earlier are deleted when their days are "
@@ -284,7 +286,7 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
             usage = trace.usage or {}
             took = f" · {usage['seconds']:.2f} s" if usage.get("seconds") is not None else ""
             hidden = f" · {trace.masked} masked" if trace.masked else ""
-            w.text(f"{w.format_time(trace.at)}{took}{hidden}", "soft note", "div")
+            w.text(f"{format_time(trace.at)}{took}{hidden}", "soft note", "div")
             if context.may("editor"):
                 _show_feedback(context, trace, content, marks)
 

@@ -16,6 +16,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, errors_at, open_dialog, read_choice
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.promotion import allow_provider
+from assay.studio.words import format_size
 
 start_fetching = workspace_action("admin", rescue.fetch)
 
@@ -103,7 +104,7 @@ def report_card(report: dict[str, Any]) -> None:
         with w.table("What", *columns, w.Number("Size"), label="What was fetched"):
             for one in report["kinds"]:
                 counts = (w.Number(f"{one[n]:,}") for n in ("complete", "missing", "objects"))
-                w.line(LABELS[one["kind"]], *counts, w.Number(w.format_size(one["bytes"])))
+                w.line(LABELS[one["kind"]], *counts, w.Number(format_size(one["bytes"])))
         missing = report["missing"]
         if missing:
             with w.table("What", "ID", "Reason", label="What could not be had"):

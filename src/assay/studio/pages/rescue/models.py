@@ -17,17 +17,13 @@ from assay.project.jobs import rescue
 from assay.project.jobs.rescue import PROJECTS, SHOWN, RescueState
 from assay.project.recording import RecordingDraft
 from assay.project.rescue.page import client_lines, environment_lines, later_commands
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, errors_at
 from assay.studio.pages.rescue.account import account_choice, ask_to_send
 from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.another_project import next_port, serve_command
-from assay.studio.shared.numbers import (
-    NO_NUMBER,
-    are_valid,
-    number_input,
-    say_count,
-)
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 
 DRAWN = (
     "The holdout is drawn from the training file. The model was trained on these rows and scores "

@@ -27,7 +27,7 @@ from assay.studio.shared.controls import (
     split_lines,
 )
 from assay.studio.shared.findings import TASKS
-from assay.studio.shared.names import method_names
+from assay.studio.shared.names import method_names, plain_label
 from assay.studio.shared.numbers import (
     parse_number,
     refuse_fraction,
@@ -237,7 +237,8 @@ class SettingsForm(Controls[Config]):
             self._optional(
                 "Provider's model",
                 "remote",
-                "Of the candidates “remote” and “remote-few-shot”. Format: remote:PROVIDER/MODEL. "
+                f"Of the candidates “{plain_label('remote')}” and "
+                f"“{plain_label('remote-few-shot')}”. Format: remote:PROVIDER/MODEL. "
                 "Empty: none.",
             )
             self._simple(

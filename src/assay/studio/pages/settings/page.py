@@ -9,6 +9,7 @@ from typing import Any
 
 from nicegui import ui
 
+from assay.accounts.authors import format_author
 from assay.config import CONFIG_FILE, Config, config_schema
 from assay.project import settings
 from assay.project.agents import drafts
@@ -23,8 +24,8 @@ from assay.studio.session import PageContext, Refresh, action, is_admin
 from assay.studio.shared.another_project import another_project
 from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
 from assay.studio.shared.job_progress import show_edits_meanwhile
-from assay.studio.shared.names import format_author
 from assay.studio.shared.unused_labels import show_unused_labels
+from assay.studio.words import format_time
 
 
 @action("viewer")
@@ -219,7 +220,7 @@ def _show_saves(saves: list[Change]) -> None:
     with w.details("Saves"), w.table("Saved", "By", "Settings", "Change", label="Saves"):
         for one in saves:
             changed = ", ".join(one.settings) or "–"
-            w.line(w.format_time(one.at), format_author(one.who), changed, one.message)
+            w.line(format_time(one.at), format_author(one.who), changed, one.message)
 
 
 def _describe_change(draft: SettingsDraft) -> str:
@@ -227,7 +228,7 @@ def _describe_change(draft: SettingsDraft) -> str:
     if change is None:
         return f"{CONFIG_FILE}, as it is in the project folder."
     why = f": {change.message}" if change.message else ""
-    return f"{CONFIG_FILE}, saved by {format_author(change.who)}, {w.format_time(change.at)}{why}"
+    return f"{CONFIG_FILE}, saved by {format_author(change.who)}, {format_time(change.at)}{why}"
 
 
 PAGE = Page("/settings", "Settings", "tune", "Build", "viewer", build, wide=True)

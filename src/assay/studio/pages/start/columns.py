@@ -11,8 +11,8 @@ from nicegui import ui
 from assay.data.formats.record import shorten, text_of
 from assay.evaluate.documents import documents_by_name
 from assay.project.start.from_file import FileFindings
+from assay.quantities import say_count
 from assay.studio import widgets as w
-from assay.studio.shared.numbers import say_count
 
 NO_COLUMN = "Choose a column."
 LONGEST_CELL = 80

@@ -20,6 +20,7 @@ from assay.project.start.entries import FormEntries, ProposalEntries
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.project.start.running_creation import Creation
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.pages.start.columns import choose_columns, describe_unnamed
@@ -33,7 +34,6 @@ from assay.studio.shared.findings import (
     problems_card,
     show_spaces,
 )
-from assay.studio.shared.numbers import say_count
 from assay.studio.shared.upload import DocumentUpload, remove_document, show_unread
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")

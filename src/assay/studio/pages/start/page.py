@@ -183,7 +183,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         "seen.",
     ):
         if now.job is not None and now.job.status == "failed":
-            w.text(f"The last comparison failed: {job_error(now.job)}", "bad")
+            w.text(f"The last comparison failed. {job_error(now.job)}", "bad")
         estimated = ui.element("div").classes("stack gap")
 
         async def click() -> None:

@@ -18,6 +18,7 @@ from assay.project.jobs import imported_traces
 from assay.project.jobs.imported_traces import TraceState
 from assay.project.releases.kept import count_kept
 from assay.project.rescue.plan import LEAST_HELD
+from assay.quantities import say_count
 from assay.release.imported.job import LEAST
 from assay.studio import widgets as w
 from assay.studio.dialogs import errors_at
@@ -25,7 +26,7 @@ from assay.studio.frame import Page
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.another_project import next_port
 from assay.studio.shared.job_progress import show_job
-from assay.studio.shared.numbers import say_count
+from assay.studio.words import format_size, format_time
 
 PATH = "/traces"
 TASKS = {"label": "Labels", "json": "Records", "text": "Free text", "tools": "Tools"}
@@ -76,13 +77,13 @@ def _traces_card(context: PageContext, state: TraceState) -> None:
 
     with w.section("Traces of other programs"):
         if state.bytes:
-            w.text(f"{IMPORTED_TRACES} has {w.format_size(state.bytes)} of traces, with keys, card "
+            w.text(f"{IMPORTED_TRACES} has {format_size(state.bytes)} of traces, with keys, card "
                    "numbers, e-mail addresses and phone numbers replaced.")  # fmt: skip
         else:
             w.text("There are none yet.")
         found = state.found
         if found is not None and state.bytes:
-            at = w.format_time(datetime.fromisoformat(found["at"]))
+            at = format_time(datetime.fromisoformat(found["at"]))
             w.text(f"{say_count(found['traces'], 'trace')} of {say_count(found['count'], 'job')} "
                    f"were found on {at}.")  # fmt: skip
             if found["bytes"] != state.bytes:

@@ -9,6 +9,7 @@ from assay.jobs.queue import Job
 from assay.project import settings
 from assay.project.jobs import training
 from assay.project.settings import SettingsDraft
+from assay.quantities import say_number
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import PageContext, action
@@ -57,7 +58,7 @@ def _show_version(context: PageContext, result: dict[str, Any]) -> None:
         w.figure(f"{result['tokens_per_s']:,.0f}", "tokens per second")
     stated, without_rank = result["settings"], result["settings"].get("adapter") == "full"
     names = ", ".join(
-        f"{label.lower()} {stated[name]:g}"
+        f"{label.lower()} {say_number(stated[name])}"
         for name, label in SOUGHT.items()
         if name != "rank" or not without_rank
     )
@@ -85,7 +86,7 @@ def _show_search(context: PageContext, result: dict[str, Any]) -> None:
         for tried in trials:
             loss = "–" if tried["loss"] is None else f"{tried['loss']:.4f}"
             values = [
-                w.Number(f"{tried['settings'][name]:g}" if name in tried["settings"] else "–")
+                w.Number(say_number(tried["settings"][name]) if name in tried["settings"] else "–")
                 for name in SOUGHT
                 if name in best["settings"]
             ]

@@ -30,9 +30,10 @@ from assay.studio.shared.job_progress import (
     JobStatus,
     format_duration,
     job_error,
+    log_line,
     state_badge,
 )
-from assay.studio.shared.names import plain_line
+from assay.studio.words import format_time
 
 SHOWN = 50
 MEANINGS = {
@@ -58,9 +59,17 @@ async def build(context: PageContext) -> None:
     )
     start_card(context)
     if not found:
-        w.empty("model_training", "Nothing has been trained yet",
-              "Train a version here, let a comparison train one, or start a fine-tuning job "
-              "through the API.", act=("Compare", "/compare"))  # fmt: skip
+        has_project = context.workspace.config is not None
+        w.empty(
+            "model_training",
+            "Nothing has been trained yet",
+            "Train a version here, let a comparison train one, or start a fine-tuning job through "
+            "the API."
+            if has_project
+            else "A project starts with a file of examples. Without one, only fine-tuning jobs of "
+            "the API train here.",
+            act=("Compare", "/compare") if has_project else ("Add examples", "/"),
+        )
         return
     wanted = ui.context.client.request.query_params.get("id")
     kinds = (*curves.KINDS, *training_jobs.KINDS)
@@ -122,7 +131,7 @@ class JobView:
             _show_numbers(job, figures, tuning)
         if len(figures.said) != self._lines:
             self._lines = len(figures.said)
-            self._log.show([f"{at:%H:%M:%S}  {plain_line(line)}" for at, line in figures.said])
+            self._log.show([log_line(at, line) for at, line in figures.said])
         drawn, self._drawn = self._drawn, figures
         if figures.rewards != drawn.rewards or len(figures.points) != len(drawn.points):
             self._curve.clear()
@@ -177,9 +186,7 @@ def _show_numbers(job: Job, figures: Figures, tuning: FineTuning | None) -> None
 
 def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> None:
     """Another run to look at beside the current one, on a click."""
-    others = {
-        one.id: f"{_name_job(one, None)}, {w.format_time(one.created)}" for one in ran[:SHOWN]
-    }
+    others = {one.id: f"{_name_job(one, None)}, {format_time(one.created)}" for one in ran[:SHOWN]}
     others.pop(current.id, None)
     if not others or current.started is None:
         return
@@ -210,7 +217,7 @@ def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> 
 
 def _show_run(job: Job, figures: Figures) -> None:
     with ui.element("div").classes("stack run"):
-        w.text(f"{_name_job(job, None)}, {w.format_time(job.created)}", tag="h3")
+        w.text(f"{_name_job(job, None)}, {format_time(job.created)}", tag="h3")
         with w.row("figures"):
             _show_numbers(job, figures, None)
             w.figure(format_duration(job), "total time")
@@ -234,8 +241,8 @@ def _show_jobs(found: Sequence[Job], current: Job) -> None:
                     w.link(KINDS.get(job.kind, job.kind), f"/training?id={job.id}")
                 with w.text("", tag="td"):
                     state_badge(job)
-                w.text(w.format_time(job.created), tag="td")
-                w.text(format_duration(job), tag="td")
+                w.text(format_time(job.created), tag="td")
+                w.text(format_duration(job), "whole", "td")
                 with w.text("", tag="td"):
                     _show_result(job)
 
@@ -243,7 +250,7 @@ def _show_jobs(found: Sequence[Job], current: Job) -> None:
 def _show_result(job: Job) -> None:
     result = job.result or {}
     if job.error:
-        w.text(job_error(job)[:160], "note bad", "div")
+        w.text(job_error(job, 160), "note bad", "div")
     elif "comparison" in result:
         w.link("View the verdict", f"/compare?id={result['comparison'][:16]}")
     elif "model" in result:
