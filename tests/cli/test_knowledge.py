@@ -49,7 +49,7 @@ def test_from_adding_to_removing(folder: Path) -> None:
     assert (base["name"], base["documents"]) == ("manuals", 2)
     removed = as_json(folder, "knowledge", "remove", "manuals", "docs/tea.txt")
     assert removed == {"removed": ["docs/tea.txt"], "left": 1, "learned": None, "held": False}
-    assert "1 documents removed, 0 left." in ask(folder, "knowledge", "remove", "manuals", "--all")
+    assert "1 document removed, 0 left." in ask(folder, "knowledge", "remove", "manuals", "--all")
     assert as_json(folder, "knowledge", "list") == []
 
 

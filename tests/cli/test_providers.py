@@ -59,7 +59,7 @@ def test_from_adding_to_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert call(folder, "providers", "add", "far", *moved, *fresh).exit_code == 0
         assert (
             call(folder, "providers", "rotate", "--master").output
-            == "1 keys encrypted with the new master key.\n"
+            == "1 key encrypted with the new master key.\n"
         )
         call(folder, "providers", "test", "far", "--model", "m")
         assert far.keys[1:] == ["Bearer another-key"]

@@ -130,5 +130,5 @@ def test_unlabelled_inputs_go_where_the_holdout_goes(tmp_path: Path) -> None:
     inputs = [row(20, "ask zoe.lee@mail.org")]
     with pytest.raises(ConsentError) as caught:
         check_sendings(ROWS, 7, bench, (), inputs)
-    assert "2 rows of validation, 1 unlabelled inputs, 7 rows of holdout" in caught.value.what
+    assert "2 rows of validation, 1 unlabelled input, 7 rows of holdout" in caught.value.what
     assert "e-mail address: 3" in caught.value.what

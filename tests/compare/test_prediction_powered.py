@@ -210,6 +210,6 @@ def test_an_annotator_that_knows_the_holdout_is_refused(replay: Replay, tmp_path
     data = {"train": keep_rows(made.store, holdout_of(made)[:1])}
     version = save_version(made.store, adapter, RECORD.model_copy(update={"data": data}))
     settings = {"file": "inputs.jsonl", "model": f"version:{version}"}
-    with pytest.raises(HoldoutError, match="1 rows"):
+    with pytest.raises(HoldoutError, match="1 row that"):
         write(tmp_path, ["prompt", "rag"], 100, unlabelled=settings).compare()
     assert made.openings() == []

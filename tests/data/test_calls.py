@@ -61,7 +61,7 @@ BRANCHING = {"$ref": "#/$defs/a39", "$defs": {"a0": {}, **TWICE}}
         (calling(("forecast", '{"city": 3}'), tools=(taking(OUT),)), "bad-tools", "be resolved"),
         (calling(("forecast", "{}"), tools=(taking(BRANCHING),)), "bad-tools", "are followed more"),
         (calling(("forecast", '{"city": "B"}'), tools=(TOOL, TOOL)), "bad-tools", "same name"),
-        (replace(GOOD, possible=({}, {})), "bad-possible", "2 entries for the 1 calls"),
+        (replace(GOOD, possible=({}, {})), "bad-possible", "2 entries for the 1 call of"),
         (replace(GOOD, possible=({"optional": ["town"]},)), "bad-possible", "'town'"),
     ],
 )

@@ -406,7 +406,7 @@ def test_an_agent_whose_search_was_trained_on_a_held_out_row_takes_no_part(
     refuse = partial(refuse_leak, store, split, digest, "p", "cli:ann")
     assert len(load_saved([clean], store, refuse)) == 1
     for version in (leaky, routed):
-        with pytest.raises(HoldoutError, match=f"{version.label} was made from 1 rows"):
+        with pytest.raises(HoldoutError, match=f"{version.label} was made from 1 row that is"):
             load_saved([clean, version], store, refuse)
     gone = Example.of("question 7", "answer 7", id="r7")
     assert "agent leaky@1" in (describe_removed(store, [gone], []) or "")

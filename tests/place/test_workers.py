@@ -280,7 +280,7 @@ def test_nothing_leaves_without_consent_be_it_to_machines_that_join_later(
     workers = opened(trains, joined)
     workers.to_train(1)
     joined.away = ["10.0.0.3"]
-    with pytest.raises(ConfigError, match="1 requests"):
+    with pytest.raises(ConfigError, match="1 request,"):
         workers.to_answer(1)
 
 

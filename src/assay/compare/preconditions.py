@@ -22,6 +22,12 @@ from assay.evaluate.graders.judge import JudgeSettings, read_pairs
 from assay.evaluate.judging import LEAST_KAPPA, JudgeAgreement, judge_worth
 from assay.evaluate.measure import Bench
 from assay.example import Example
+from assay.quantities import say_count
+
+
+def _rows_of(part: Part) -> tuple[str, str]:
+    """What one of them is called, and several."""
+    return f"row of {part}", f"rows of {part}"
 
 
 def check_sendings(
@@ -52,9 +58,9 @@ def check_sendings(
         provider = provider_of(providers, name)
         if providers.has_consent(name):
             continue
-        seen = {f"rows of {part}": rows[part] for part in rows if part in sent}
+        seen = {_rows_of(part): rows[part] for part in rows if part in sent}
         if unlabelled and "holdout" in sent:
-            seen["unlabelled inputs"] = unlabelled
+            seen["unlabelled input", "unlabelled inputs"] = unlabelled
         counts = {what: len(examples) for what, examples in seen.items()}
         found: Counter[str] = Counter()
         for examples in seen.values():
@@ -63,12 +69,12 @@ def check_sendings(
         private = ", ".join(f"{what}: {count}" for what, count in sorted(found.items()))
         closed = ""
         if "holdout" in sent:
-            counts["rows of holdout"] = holdout_rows
+            counts[_rows_of("holdout")] = holdout_rows
             closed = " (the holdout stays closed and is not looked at)"
         raise ConsentError(
             f"this project has not agreed to send its rows to a provider. The provider {name} "
             f"({provider.base_url}) would receive up to "
-            f"{', '.join(f'{count} {what}' for what, count in counts.items())}; secrets "
+            f"{', '.join(say_count(n, *what) for what, n in counts.items())}; secrets "
             f"and personal data found in them{closed}: {private or 'none'}.",
             name,
         )

@@ -21,6 +21,7 @@ from assay.compare.holdout import asks_any, is_program, rows_held_out
 from assay.errors import HoldoutError, Step, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example
+from assay.quantities import say_count
 from assay.store import audit
 from assay.store.store import Store
 
@@ -138,8 +139,9 @@ def refuse_leak(
             fix=fix,
         )
     if leaked:
+        rows = say_count(leaked, "row that is", "rows that are")
         raise HoldoutError(
-            f"{label} was made from {leaked} rows that are now in the holdout; its score there "
+            f"{label} was made from {rows} now in the holdout; its score there "
             "would come from memory.",
             fix=fix,
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from assay.config import CONFIG_FILE, Place
 from assay.errors import ConfigError
 from assay.progress import Progress
+from assay.quantities import say_count
 
 if TYPE_CHECKING:
     from assay.place.ranks import Ranks  # loads torch
@@ -125,7 +126,8 @@ def check_agreed(
             fix="To allow it, set place.consent: true.",
         )
     if machines:
-        progress.say(f"Sending {rows} rows to machines of the cluster: {', '.join(machines)}.")
+        sent = say_count(rows, "row")
+        progress.say(f"Sending {sent} to machines of the cluster: {', '.join(machines)}.")
 
 
 def check_requests_agreed(
@@ -139,16 +141,17 @@ def check_requests_agreed(
     if machines and not (place.consent and place.consent_to_answer):
         raise ConfigError(
             "this project has not agreed that requests are answered on other machines. "
-            f"{requests} requests, with inputs of validation or the holdout, would go to machines "
-            f"of the Ray cluster ({', '.join(machines)}); expected answers of the holdout would "
-            "stay.",
+            f"{say_count(requests, 'request')}, with inputs of validation or the holdout, would go "
+            f"to machines of the Ray cluster ({', '.join(machines)}); expected answers of the "
+            "holdout would stay.",
             where=f"{CONFIG_FILE}, place.consent_to_answer",
             fix="To allow it, set place.consent_to_answer: true, and place.consent: true for rows "
             "of train and validation with their answers.",
         )
     if machines:
         progress.say(
-            f"Sending {requests} requests to machines of the cluster: {', '.join(machines)}."
+            f"Sending {say_count(requests, 'request')} to machines of the cluster: "
+            f"{', '.join(machines)}."
         )
 
 

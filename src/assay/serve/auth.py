@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assay.accounts.keys import CALLER, Caller, caller_of, find_key, select_keys
 from assay.errors import StoreError
 from assay.project.workspace import Workspace
+from assay.quantities import say_count
 from assay.serve.errors import ApiError, forbidden, of_assay
 from assay.serve.open_requests import OpenRequests
 
@@ -100,7 +101,7 @@ class AccessMiddleware:
             if self._open.count(caller.key_id) >= self.at_once:
                 raise ApiError(
                     429,
-                    f"This key already has {self.at_once} requests running.",
+                    f"This key already has {say_count(self.at_once, 'request')} running.",
                     "rate_limit_error",
                     "rate_limit_exceeded",
                     headers={"Retry-After": "1"},

@@ -26,6 +26,7 @@ from assay.project.answer.line_batches import (
 )
 from assay.project.answer.lines import AnsweredLine, OutgoingLine
 from assay.project.workspace import Workspace
+from assay.quantities import say_count
 from assay.serve.batch_work import BatchWork, Ending
 
 POLL_S = 10.0
@@ -180,7 +181,8 @@ class ProviderBatches:
                     return False
                 await self._pause()
         await self._work.note(
-            f"{len(one.lines)} requests are in the provider's batch {one.id}; it may take a day."
+            f"{say_count(len(one.lines), 'request is', 'requests are')} in the provider's batch "
+            f"{one.id}; it may take a day."
         )
         return True
 

@@ -229,7 +229,7 @@ def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmPool
     few = VllmPool(None, fake.settings.model_copy(update={"at_once": 1})).engine(fake.base)
     first = few.chat(ASKED, (), LONG)
     next(first)
-    with pytest.raises(BusyError, match="1 requests"):
+    with pytest.raises(BusyError, match="1 request is"):
         _text(few)
     first.close()  # type: ignore[attr-defined]
     assert _text(few) == _text(engine)

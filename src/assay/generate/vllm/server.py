@@ -17,6 +17,7 @@ from assay.generate.remote.connection import ActiveRequest, Reply, WireError
 from assay.generate.remote.outbound import ProviderClient, read_key
 from assay.generate.remote.wire import error_text
 from assay.generate.stream import BusyError, End, Piece
+from assay.quantities import say_count
 
 RETRY_S = 5.0
 """When to ask again, where the server does not say."""
@@ -98,8 +99,8 @@ class VllmServer:
         """Count an answer among those under way; raises BusyError where there are too many."""
         with self._lock:
             if len(self.streams) >= self._at_once:
-                message = f"{self._at_once} requests are already running on the vLLM server."
-                raise BusyError(message, RETRY_S)
+                running = say_count(self._at_once, "request is", "requests are")
+                raise BusyError(f"{running} already running on the vLLM server.", RETRY_S)
             self.streams.add(stream)
 
     def complete(self, body: dict[str, Any], active: ActiveRequest) -> Reply:
