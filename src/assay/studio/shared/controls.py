@@ -157,10 +157,11 @@ class Controls(Generic[S]):
         return Problem(problem.message, problem.field)  # its line may move
 
     def _untell(self) -> None:
-        told: list[Control[S] | Part] = [*self._controls, *self._parts]
-        for control in told:
+        for control in self._controls:
             if control not in self._refused:
                 control.tell(None)
+        for part in self._parts:
+            part.tell(None)
 
     def _tell(self, key: Problem, problem: Problem) -> bool:
         """Tell a problem at its input, if the form has brought it; whether there is one. One that
@@ -171,8 +172,9 @@ class Controls(Generic[S]):
         field = problem.field or ""
         own: list[Control[S] | Part] = [one for one in self._controls if one.path == field]
         own += [one for one in self._parts if f"{field}.".startswith(f"{one.path}.")]
-        control: Control[S] | Part = next((one for one in own if one.can_tell), brought)
-        if not control.can_tell:
+        own.append(brought)
+        control = next((one for one in own if one.can_tell), None)
+        if control is None:
             return False
         if control not in self._refused:  # else it tells what is wrong with what stands in it now
             told = problem.message
