@@ -74,7 +74,7 @@ class LabelNames:
     def _show_row(self, label: str, count: int) -> ui.input:
         shown = show_spaces(label)
         with w.cells():
-            w.text(shown, tag="td")  # which may begin with `#`, the mark of a number
+            w.text(shown, "breaks", "td")  # which may begin with `#`, the mark of a number
             w.text(f"{count:,}", "number", "td")
             with ui.element("td"):
                 name = ui.input(value=self.typed.get(label, label))
