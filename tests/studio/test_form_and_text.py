@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from assay.errors import UsageError
+from assay.studio.shared import form_and_text
 from assay.studio.shared.form_and_text import FormAndText, ParsedText
 
 
@@ -18,11 +19,14 @@ class Editor(FormAndText[str, Any]):
     def __init__(self) -> None:
         self._text, self._valid, self._turn = "old", True, 0
         self._writing = asyncio.Lock()
-        self._is_typed, self._saved = False, None
+        self._is_typed, self._is_saving, self._saved = False, False, None
         self._code: Any = SimpleNamespace(is_deleted=False, set_value=lambda text: None)
         self.shown: list[str] = []
         self._controls: Any = SimpleNamespace(
-            freeze=lambda frozen: None, show=self.shown.append, accept=lambda value: None
+            freeze=lambda frozen: None,
+            show=self.shown.append,
+            accept=lambda value: None,
+            is_refused=False,
         )
         self.parsed = asyncio.Event()
         self.later: list[bool] = []
@@ -74,3 +78,45 @@ def test_after_an_edit_that_cannot_be_the_form_shows_the_text() -> None:
 
     editor = asyncio.run(refused())
     assert (editor._text, editor.later) == ("old", [True])
+
+
+def test_what_is_changed_while_a_save_runs_is_there_and_not_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The editor is not built anew: text, message, and what the next save is based on."""
+    monkeypatch.setattr(form_and_text, "notify", lambda text: None)
+    kept, going = SimpleNamespace(text="old", hash="old"), asyncio.Event()
+    message, shown = SimpleNamespace(value="first", error=None), list[Any]()
+
+    async def store(content: str, based_on: str, message: str) -> str:
+        assert (based_on, message) == (kept.hash, "first")
+        await going.wait()
+        kept.text = kept.hash = content
+        return "Saved."
+
+    async def read() -> Any:
+        return SimpleNamespace(**vars(kept))
+
+    async def show(now: Any) -> None:
+        shown.append(now.text)
+
+    async def saved() -> Editor:
+        editor: Any = Editor()
+        editor.parsed.set()
+        editor._draft, editor._message = await read(), message
+        editor._others = SimpleNamespace(text="")
+        editor._store, editor._read, editor._on_saved = store, read, show
+        await editor._put({"one": 1})
+        saving = asyncio.create_task(editor._save())
+        await asyncio.sleep(0)
+        await editor._put({"two": 2})
+        message.value = "second"
+        going.set()
+        await saving
+        return editor  # type: ignore[no-any-return]
+
+    editor = asyncio.run(saved())
+    assert kept.text == "old, {'one': 1}"
+    assert (editor._text, editor.is_changed) == ("old, {'one': 1}, {'two': 2}", True)
+    assert (editor._draft.hash, editor._saved) == (kept.text, kept.text)
+    assert (message.value, shown) == ("second", [kept.text])

@@ -73,12 +73,16 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
         expect(page.get_by_label("Margin (%)", exact=True)).to_have_value("5")
         page.get_by_label("What did you change, and why?").fill("more to measure on")
         visitor.axe()
+        page.get_by_label("Machine, per hour").scroll_into_view_if_needed()
+        at = page.evaluate("scrollY")
+        assert at > 300
         _save(page)
         expect(page.get_by_text("Saved. What this changes")).to_be_visible()
         expect(page.get_by_text("assay.yaml, saved by editor")).to_contain_text(
             "more to measure on"
         )
         expect(page.get_by_text("No unsaved changes")).to_be_visible()
+        assert abs(page.evaluate("scrollY") - at) < 100  # one goes on where one was
         page.get_by_text("Saves", exact=True).click()
         saves = page.get_by_role("region", name="Saves").get_by_role("row")
         expect(saves.nth(1)).to_contain_text("more to measure on")

@@ -67,6 +67,7 @@ class FormAndText(ABC, Generic[S, D]):
     Args:
         draft: as it was read; what is saved is based on it.
         reopen: shows the thing anew, as it is kept then.
+        saved: shows around the editor what was saved; the editor itself stays as it is.
     """
 
     WHAT: ClassVar[str]
@@ -76,14 +77,21 @@ class FormAndText(ABC, Generic[S, D]):
     STALE: ClassVar[type[StateError]]
     """Raised by a save of what has changed since."""
 
-    def __init__(self, context: PageContext, draft: D, reopen: Refresh) -> None:
-        self._context, self._draft, self._reopen = context, draft, reopen
+    def __init__(
+        self,
+        context: PageContext,
+        draft: D,
+        reopen: Refresh,
+        saved: Callable[[D], Awaitable[None]],
+    ) -> None:
+        self._context, self._draft, self._reopen, self._on_saved = context, draft, reopen, saved
         self._open = context.may("editor")
         self._text, self._valid = draft.text, True
         self._saved: S | None = None  # what the stored text says
-        self._is_typed = False
+        self._is_typed = self._is_saving = False
         self._turn = 0
         self._writing = asyncio.Lock()
+        self._save_once = w.one_by_one(self._save)
         with ui.element("div").classes("editor"):
             with w.card("form"):
                 self._controls = self._build_form()
@@ -156,7 +164,7 @@ class FormAndText(ABC, Generic[S, D]):
                 indent="  ",
                 line_wrapping=True,
                 on_change=lambda event: self._typed(event.value),
-                keymap={"Mod-s": self._save} if self._open else {},
+                keymap={"Mod-s": self._save_once} if self._open else {},
             )
             self._code.set_enabled(self._open)
             self._problems = ui.element("div").classes("problems").props("role=status")
@@ -256,19 +264,21 @@ class FormAndText(ABC, Generic[S, D]):
                 return
             prompt = "What did you change, and why?"
             self._message = w.label_input(ui.input(placeholder=prompt), prompt)
-            self._message.on("keydown.enter", save := w.one_by_one(self._save))
+            self._message.on("keydown.enter", self._save_once)
             self._undo = w.button("Discard", self._leave, kind="link")
-            self._keep = w.button("Save", save, kind="primary", icon="save")
+            self._keep = w.button("Save", self._save_once, kind="primary", icon="save")
         self._show_state()
 
     def _show_state(self, busy: str = "") -> None:
         words = "Unsaved changes" if self.is_changed else "No unsaved changes"
-        if self._controls.is_refused or (not self._valid and self.is_changed):
+        if self._is_saving:
+            words = "Saving …"
+        elif self._controls.is_refused or (not self._valid and self.is_changed):
             named = ", ".join(f"“{label}”" for label in self._controls.refused)
             words = f"This cannot be saved yet{f': correct {named}' if named else ''}"
         self._state.text = busy or words
         if self._open:
-            self._keep.set_enabled(self._can_save and not busy)
+            self._keep.set_enabled(self._can_save and not busy and not self._is_saving)
             self._undo.set_enabled(self.is_changed or self._controls.is_refused)
             ask_before_leaving(self.is_changed)
 
@@ -279,17 +289,44 @@ class FormAndText(ABC, Generic[S, D]):
     async def _save(self) -> None:
         if not self._can_save:
             return
-        message = (self._message.value or "").strip()
+        typed, sent = self._message.value or "", self._text
+        self._is_saving = True
+        self._show_state()
         try:
             with errors_at(self._message, UsageError):
-                saved = await self._store(self._text, self._draft.hash, message)
+                saved = await self._store(sent, self._draft.hash, typed.strip())
+            now = await self._read()
         except self.STALE:
+            now = None
+        finally:
+            self._is_saving = False
+            if not self._is_gone:
+                self._show_state()
+        if now is None:
             await self._resolve_conflict()
             return
         notify(saved)
-        self._draft = await self._read()
-        self._text = self._draft.text
-        await self._leave()
+        await self._go_on(now, sent, typed)
+
+    async def _go_on(self, now: D, sent: str, typed: str) -> None:
+        """From what is kept now, with what was changed while it was saved.
+
+        Args:
+            sent, typed: the text and the message that were saved.
+        """
+        if self._is_gone:
+            return
+        async with self._writing:
+            self._draft = now
+            if self._text == sent:
+                self._text, self._is_typed = now.text, False
+                self._code.set_value(now.text)
+        self._others.text = ""
+        if self._message.value == typed:
+            self._message.value = ""
+        self._saved = (await self._parse(now.text)).value
+        self._check_later(show=False)
+        await self._on_saved(now)
 
     async def _leave(self) -> None:
         ask_before_leaving(False)
@@ -297,7 +334,7 @@ class FormAndText(ABC, Generic[S, D]):
 
     async def _watch_others(self) -> None:
         now = await self._read()
-        if self._is_gone:
+        if self._is_gone or self._is_saving:
             return
         differs = now.hash != self._draft.hash
         self._others.text = f"{self._describe_save(now)} in the meantime." if differs else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from nicegui import ui
@@ -54,11 +54,12 @@ class AgentEditor(FormAndText[Agent, Draft]):
         bases: Sequence[str],
         arms: Mapping[str, str],
         reopen: Refresh,
+        saved: Callable[[Draft], Awaitable[None]],
     ) -> None:
         self._models, self._bases, self._arms = models, bases, arms
         self._to_count: Agent | None = None
         self._counting = False
-        super().__init__(context, draft, reopen)
+        super().__init__(context, draft, reopen, saved)
         self._form.show(draft.agent)
 
     def _build_form(self) -> AgentForm:

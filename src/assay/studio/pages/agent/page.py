@@ -118,21 +118,31 @@ async def _show_agent(context: PageContext, name: str, models: list[str], reopen
     if found is None:
         return
     draft, arms, bases = found
-    version = draft.version
     with w.row("spread"):
-        why = f": {version.message}" if version.message else ""
-        who = f"Version {version.version}, by {format_author(version.author)}"
-        with w.text("", "soft"):
-            typed_term(f"{who}, {format_time(version.at)}{why}", version.label)
+        with w.text("", "soft") as about:
+            _show_version(draft.version)
         with ui.tabs().props("no-caps dense") as tabs:
             ui.tab("edit", "Edit")
             ui.tab("history", "Versions")
         show_at_once(tabs)
+
+    async def show_saved(now: Draft) -> None:
+        with w.refill(about):
+            _show_version(now.version)
+        with w.refill(history):
+            await history_tab(context, name, reopen)
+
     with ui.tab_panels(tabs, value="edit", animated=False):
         with ui.tab_panel("edit"):
-            AgentEditor(context, draft, models, bases, arms, reopen)
-        with ui.tab_panel("history").classes("stack gap"):
+            AgentEditor(context, draft, models, bases, arms, reopen, show_saved)
+        with ui.tab_panel("history").classes("stack gap") as history:
             await history_tab(context, name, reopen)
+
+
+def _show_version(version: AgentVersion) -> None:
+    why = f": {version.message}" if version.message else ""
+    who = f"Version {version.version}, by {format_author(version.author)}"
+    typed_term(f"{who}, {format_time(version.at)}{why}", version.label)
 
 
 async def _read(context: PageContext, name: str) -> tuple[Draft, dict[str, str], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -53,11 +53,7 @@ def save_settings(
 
 
 class SettingsEditor(FormAndText[Config, SettingsDraft]):
-    """The settings in one browser tab.
-
-    Args:
-        follows: filled with what follows from a save.
-    """
+    """The settings in one browser tab."""
 
     WHAT = "Settings as text"
     UNDER = "The complete assay.yaml. Ctrl-Space suggests settings and values."
@@ -68,11 +64,12 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         context: PageContext,
         draft: SettingsDraft,
         models: list[str],
-        follows: list[str],
         reopen: Refresh,
+        saved: Callable[[SettingsDraft], Awaitable[None]],
     ) -> None:
-        self._models, self._followed = models, follows
-        super().__init__(context, draft, reopen)
+        self._models = models
+        self._followed: tuple[str, ...] = ()  # from the last save
+        super().__init__(context, draft, reopen, saved)
 
     def _build_form(self) -> SettingsForm:
         self._form = SettingsForm(self._put, self._models, open=self._open)
@@ -84,8 +81,11 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
 
     def _build_more(self) -> None:
         with w.card("follows") as self._effects:
-            w.heading("What saving would change")
+            self._effects_title = w.text("", tag="h2")
             self._sentences = ui.element("div").classes("stack").props("role=status")
+            with w.row() as self._leads:
+                w.link("Data", "/data")
+                w.link("Compare", "/compare")
         self._effects.set_visibility(False)
         self._notes = ui.element("div").classes("stack")
 
@@ -102,9 +102,14 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         if parsed.value is not None:
             model, prompt = parsed.value.model, parsed.value.system_prompt
             too_long = await self._context.read(drafts.refuse_prompt, model, prompt)
-        self._effects.set_visibility(self.is_changed and bool(found.follows))
+        follows = found.follows if self.is_changed else self._followed
+        self._effects.set_visibility(bool(follows))
+        self._effects_title.text = (
+            "What saving would change" if self.is_changed else "Saved. What this changes"
+        )
+        self._leads.set_visibility(not self.is_changed)
         with w.refill(self._sentences):
-            for sentence in found.follows:
+            for sentence in follows:
                 w.text(sentence, "warn note" if sentence in found.stops else "note")
         with w.refill(self._notes):
             for note in found.notes:
@@ -129,7 +134,7 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         await super()._save()
 
     async def _store(self, content: str, based_on: str, message: str) -> str:
-        self._followed[:] = await self._context.do(save_settings, content, based_on, message)
+        self._followed = await self._context.do(save_settings, content, based_on, message)
         return "Saved."
 
     def _describe_save(self, now: SettingsDraft) -> str:
@@ -158,11 +163,8 @@ async def build(context: PageContext) -> None:
         return
     await show_edits_meanwhile(context)
     show_unused_labels(context, _reload)
-    followed: list[str] = []
     wanted = ui.context.client.request.query_params.getlist("setting")
-    open_editor(
-        "Reading the settings", lambda reopen: _show_editor(context, followed, wanted, reopen)
-    )
+    open_editor("Reading the settings", lambda reopen: _show_editor(context, wanted, reopen))
     another_project(context)
 
 
@@ -170,27 +172,32 @@ async def _reload() -> None:
     ui.navigate.reload()  # the browser asks, where something is not saved
 
 
-async def _show_editor(
-    context: PageContext, followed: list[str], wanted: list[str], reopen: Refresh
-) -> None:
+async def _show_editor(context: PageContext, wanted: list[str], reopen: Refresh) -> None:
     """The editor.
 
     Args:
-        followed: what follows from a save, to be said once; `wanted`: a setting that a link leads
-            to, once.
+        wanted: a setting that a link leads to, once.
     """
     found = await w.load("Reading the settings", _read(context))
     if found is None:
         return
     draft, names, saves = found
-    if followed:
-        with w.section("Saved. What this changes", style="accent"):
-            for sentence in followed:
-                w.text(sentence)
-            with w.row():
-                w.link("Data", "/data")
-                w.link("Compare", "/compare")
-        followed.clear()
+    with ui.element("div").classes("stack gap") as head:
+        _show_kept(draft, saves)
+
+    async def show_saved(now: SettingsDraft) -> None:
+        saves = await context.read(settings.history)
+        with w.refill(head):
+            _show_kept(now, saves)
+
+    editor = SettingsEditor(context, draft, names, reopen, show_saved)
+    if wanted == ["primary"]:
+        editor.lead_to_primary()
+    wanted.clear()
+
+
+def _show_kept(draft: SettingsDraft, saves: list[Change]) -> None:
+    """Who has saved the settings as they are, and those of before."""
     with w.row("spread"):
         w.text(_describe_change(draft), "soft")
 
@@ -200,10 +207,6 @@ async def _show_editor(
 
         w.button("Download JSON Schema for editors", schema, kind="link", icon="download")
     _show_saves(saves)
-    editor = SettingsEditor(context, draft, names, followed, reopen)
-    if wanted == ["primary"]:
-        editor.lead_to_primary()
-    wanted.clear()
 
 
 async def _read(context: PageContext) -> tuple[SettingsDraft, list[str], list[Change]]:
