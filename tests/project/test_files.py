@@ -13,6 +13,8 @@ from assay.config import Columns
 from assay.data.read import read
 from assay.errors import DataError, UsageError
 from assay.project.files import find_columns
+from assay.project.start import init
+from assay.project.start.init import Choices
 
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}]
 LOST = [{"role": "assistant", "content": "bad"}]
@@ -70,3 +72,18 @@ def test_another_file_is_read_by_the_columns_of_the_project_where_it_has_them(
     unclear.value.advise_page("Data")
     assert unclear.value.fix is not None
     assert "--" not in unclear.value.fix
+
+
+def test_no_column_is_input_and_output(tmp_path: Path) -> None:
+    """Whoever reads by columns refuses that; where only inputs are compared there is no output."""
+    file = tmp_path / "rows.csv"
+    file.write_text("text,label\na,x\nb,y\n")
+    same = Columns(input=["text"], output=["label", "text"])
+    for read_by in (
+        lambda: project.check_file(file, columns=same, folder=tmp_path),
+        lambda: init.draft("made", Choices(data=file, input=["text"], output=["text"])),
+        lambda: project.overlap_files(file, file, input="text", output="text"),
+    ):
+        with pytest.raises(DataError, match="text is an input column"):
+            read_by()
+    assert project.overlap_files(file, file, input="label").exact == 2

@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     now = project_of(workspace).config
     assert (now.labels, now.system_prompt) == (["label 0", "label 1", "label 2"], prompt[:-9])
     arrow = write_lines(tmp_path / "arrow.jsonl", [conversation("A → B", "label 1")])
-    two = edit(CONFIG, {"data.columns.input": ["text", "label"]})
+    two = edit(CONFIG, {"data.columns.input": ["text", "text"]})
     (tmp_path / "assay.yaml").write_text(two)
     with pytest.raises(UsageError, match="no conversation of this file fits") as refused:
         row_edits.add(Workspace(tmp_path), arrow)
@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     other.write_text("a,b\nx,label 1\n")
     with pytest.raises(UsageError, match=r"project's rows\. It has a, b\."):
         row_edits.add(workspace, other)
-    assert refused.value.fix == "Bring a file with the columns text, label, label."
+    assert refused.value.fix == "Bring a file with the columns text, text, label."
 
 
 def test_a_character_that_the_encoding_lacks(

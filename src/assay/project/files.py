@@ -182,7 +182,9 @@ def overlap_files(
         UsageError: documents without answers to look for.
         DataError: no usable rows, or a document that cannot be read.
     """
-    named = None if input is None else Columns(input=[input], output=[output or input])
+    named = None
+    if input is not None:  # of no output nothing is read
+        named = Columns.model_construct(input=[input], output=[output] if output else [])
     chosen = [named or find_columns(columns, path) for path in (train, holdout)]
     with_answers = input is None or output is not None
     if output is not None and input is None:

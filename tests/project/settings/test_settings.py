@@ -71,6 +71,7 @@ def test_files_and_columns_that_are_not_there_are_refused(workspace: Workspace) 
         ({"data.holdout": "test.csv"}, "data.holdout", "no such file"),
         ({"data.columns.input": ["txt"]}, "data.columns.input", "Did you mean 'text'?"),
         ({"data.columns.group": "customer"}, "data.columns.group", "no column 'customer'"),
+        ({"data.columns.output": ["text"]}, "data.columns.output", "text is an input column. The"),
         ({"data.format": "cvs"}, "data.format", "Did you mean 'csv'?"),
         ({"costs.machine_hours_per_month": 10_000}, "costs.machine_hours_per_month", "744"),
         ({"fine_tune.method": "dp0"}, "fine_tune.method", "no training method 'dp0'"),

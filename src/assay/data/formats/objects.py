@@ -59,19 +59,26 @@ def guess_columns(fields: Sequence[str]) -> Columns | None:
     return Columns(input=[input], output=[output], id=id, group=group)
 
 
-class MissingColumnError(DataError):
-    """A file lacks a column that is named; `role` is its setting, such as `input`."""
+class ColumnError(DataError):
+    """A column cannot be what it is named for; `role` is its setting, such as `input`."""
 
-    def __init__(self, role: str, what: str, *, where: str, fix: str) -> None:
+    def __init__(self, role: str, what: str, *, where: str, fix: str | None = None) -> None:
         super().__init__(what, where=where, fix=fix)
         self.role = role
 
 
+def refuse_shared(inputs: Sequence[str], outputs: Sequence[str]) -> str | None:
+    """Why columns cannot be the output beside those of the input: its answer would be what it
+    shows. None: they can."""
+    both = next((name for name in outputs if name in inputs), None)
+    return both and f"{both} is an input column. The answer needs another one."
+
+
 def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str = "") -> None:
-    """Refuse columns that the file does not have.
+    """Refuse columns that the file does not have, and one that is input and output.
 
     Raises:
-        MissingColumnError: naming the columns that exist and the closest one.
+        ColumnError: naming the columns that exist and the closest one.
     """
     wanted = [
         *(("input", name) for name in columns.input),
@@ -83,13 +90,15 @@ def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str 
     for role, name in wanted:
         if name not in fields:
             close = closest(name, fields)
-            raise MissingColumnError(
+            raise ColumnError(
                 role,
                 f"there is no column {name!r} to take the {role} from. "
                 f"The columns are: {join_names(fields) or 'none'}.{hint}",
                 where=file,
                 fix=_suggest(close) if close else f"Use one of them as the {role}.",
             )
+    if shared := refuse_shared(columns.input, columns.output):
+        raise ColumnError("output", shared, where=file)
 
 
 def _suggest(name: str) -> str:

@@ -10,7 +10,7 @@ from assay.config import Config
 from assay.config.examples import Data
 from assay.config.names import file_of
 from assay.data.formats.hub import PREFIX
-from assay.data.formats.objects import MissingColumnError
+from assay.data.formats.objects import ColumnError
 from assay.data.inspection import inspect_file
 from assay.data.read import read
 from assay.errors import AssayError, UsageError
@@ -46,7 +46,7 @@ def find_misnamed(root: Path, before: Config | None, after: Config) -> Iterator[
             place = setting
             if isinstance(error, UsageError):
                 place = "data.format"
-            elif isinstance(error, MissingColumnError) and setting == "data.file":
+            elif isinstance(error, ColumnError) and setting == "data.file":
                 place = f"data.columns.{error.role}"
             yield place, f"{error.what} {error.fix}" if error.fix else error.what
 

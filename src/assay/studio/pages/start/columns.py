@@ -8,6 +8,7 @@ from typing import Any
 
 from nicegui import ui
 
+from assay.data.formats.objects import refuse_shared
 from assay.data.formats.record import shorten, text_of
 from assay.evaluate.documents import documents_by_name
 from assay.project.start.from_file import FileFindings
@@ -139,7 +140,4 @@ def _show_sample(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _refuse_output(chosen: list[str], inputs: list[str]) -> str | None:
     """Why columns cannot be the output beside those of the input; None: they can."""
-    both = [name for name in chosen if name in inputs]
-    if both:
-        return f"{both[0]} is an input column. The answer needs another one."
-    return None if chosen else NO_COLUMN
+    return refuse_shared(inputs, chosen) if chosen else NO_COLUMN
