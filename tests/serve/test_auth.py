@@ -15,7 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from assay.accounts.keys import SCOPES, create_key, revoke_key
+from assay.accounts.keys import create_key, revoke_key
+from assay.accounts.scopes import SCOPES
 from assay.project.workspace import Workspace
 from assay.serve import auth
 from assay.serve.app import create_app

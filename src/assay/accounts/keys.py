@@ -7,11 +7,11 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, get_args
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from assay.accounts.scopes import BY_LABEL, SCOPES
 from assay.agent.versions import user
 from assay.config.names import check_line, same_name
 from assay.errors import NotFoundError, Step, UsageError
@@ -21,13 +21,6 @@ from assay.store.conversations import Owner
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, BudgetRow, now
 
-Scope = Literal[
-    "admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces", "spans", "mcp"
-]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""What a key may be good for; `admin` is good for everything in its project."""
-BY_LABEL: frozenset[str] = frozenset({"chat", "knowledge"})
-"""What a key can be good for that sees only documents with some labels: the rest shows more."""
 LONGEST_NAME = 200
 _PREFIX = "assay-"
 STUDIO = "studio"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from assay.accounts.scopes import SCOPES
 from assay.cli.options import Served, open_served, with_json
 from assay.cli.output import print_keys, print_usage
 from assay.quantities import say_number
@@ -31,9 +32,7 @@ def create(
     name: Annotated[str, typer.Argument(help="What the key is used for.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(
-            help="admin, chat, files, fine_tuning, releases, knowledge, traces or mcp. Repeatable."
-        ),
+        typer.Option(help=f"{', '.join(SCOPES[:-1])} or {SCOPES[-1]}. Repeatable."),
     ] = None,
     project: Annotated[
         str | None,

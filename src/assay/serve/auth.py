@@ -42,7 +42,7 @@ REMEMBERED_S = 1.0
 
 
 class RequiredScope:
-    """A dependency: the caller, if its key is good for `scope` (see `assay.accounts.keys.SCOPES`).
+    """A dependency: the caller, if its key is good for `scope`, one of `accounts.scopes.SCOPES`.
 
     Raises:
         ApiError: 401 without a good key, 403 with one of another scope.

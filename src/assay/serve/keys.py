@@ -11,11 +11,11 @@ from assay.accounts.keys import (
     LONGEST_NAME,
     ApiKey,
     Caller,
-    Scope,
     create_key,
     list_keys,
     revoke_key,
 )
+from assay.accounts.scopes import Scope
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import forbidden
 from assay.serve.route import JsonRoute, Strict

@@ -11,6 +11,7 @@ from assay.accounts import costs
 from assay.accounts import keys as access
 from assay.accounts.costs import Budget
 from assay.accounts.keys import ApiKey
+from assay.accounts.scopes import BY_LABEL
 from assay.compare.report import wording
 from assay.errors import UsageError
 from assay.knowledge.intake import LabelError
@@ -109,8 +110,8 @@ def _refuse_scopes(scopes: Sequence[str], labels: Sequence[str]) -> str:
     """Why a key cannot have these scopes; "": it can."""
     if not scopes:
         return "Choose at least one scope. Most programs need only Chat."
-    if labels and (more := sorted(set(scopes) - access.BY_LABEL)):
-        allowed = " and ".join(SCOPES[scope][0] for scope in sorted(access.BY_LABEL))
+    if labels and (more := sorted(set(scopes) - BY_LABEL)):
+        allowed = " and ".join(SCOPES[scope][0] for scope in sorted(BY_LABEL))
         return (
             f"With the scope {SCOPES[more[0]][0]} a key sees more than documents with certain "
             f"labels. Choose only {allowed}, or name no labels."
