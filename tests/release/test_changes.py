@@ -208,6 +208,8 @@ def test_a_canary_begins_grows_and_ends(saved: tuple[Store, list[str]]) -> None:
     changes.canary(store, PROJECT, NAME, 0, who="ann")
     assert set(served().values()) == {a}
     assert c not in served().values()
+    told = [change.done for change in releases.history(store, PROJECT, NAME)]
+    assert told[:4] == ["canary ended", "canary set", "rolled back", "promoted"]
     # Promoting what is served already ends a canary.
     changes.canary(store, PROJECT, NAME, 0.9, "tuned@3", **FORCED)
     kept = changes.promote(store, PROJECT, NAME, "tuned@1", who="ann")

@@ -120,7 +120,7 @@ def _print_history(found: Any) -> None:
         if change.reason:
             word = f"forced: {change.reason}" + (f" ({word})" if word else "")
         who = format_author(change.who)
-        rows.append((change.number, change.action, change.label, running, word, who, change.at))
+        rows.append((change.number, change.done, change.label, running, word, who, change.at))
     print_table(("", "change", "agent", "canary", "evidence", "by", "at"), rows)
 
 

@@ -28,6 +28,9 @@ _SERVED = (
 )
 
 
+_DONE = {"promote": "promoted", "rollback": "rolled back", "canary": "canary set"}
+
+
 class ReleaseError(AssayError):
     """The release cannot be changed so."""
 
@@ -70,6 +73,12 @@ class Release:
     def of(cls, row: ReleaseRow) -> Release:
         """As the database has it."""
         return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
+
+    @property
+    def done(self) -> str:
+        """What was done, in words; a canary of no share is one that was ended."""
+        is_end = self.action == "canary" and self.canary is None
+        return "canary ended" if is_end else _DONE.get(self.action, self.action)
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -36,8 +36,6 @@ from assay.studio.shared.promotion import ReasonField, promotion_chooser, with_c
 from assay.studio.shared.verdict import find_recommended, warn_of_other_documents
 from assay.studio.words import format_day, format_time
 
-ACTIONS = {"promote": "promoted", "rollback": "rolled back", "canary": "canary set"}
-
 WIDTH, HEIGHT, BASE = 280.0, 110.0, 20.0
 """Of a chart of columns, and of the line under it."""
 
@@ -349,7 +347,7 @@ def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
         w.table("#", "Change", "Agent", "Evidence", "By", "Time", label="History"),
     ):
         for one in history:
-            with w.cells(f"{one.number}", ACTIONS.get(one.action, one.action)):
+            with w.cells(f"{one.number}", one.done):
                 with ui.element("td"):
                     typed_term(plain[one.label], one.label)
                     if one.canary_label:
