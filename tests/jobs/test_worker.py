@@ -47,6 +47,7 @@ def test_a_job_is_done_and_its_events_and_progress_are_kept(tmp_path: Path) -> N
         "total": 3,
         "unit": "numbers",
         "last": 2,
+        "share": 1.0,
     }
     told = [(e.kind, e.message, e.data) for e in read_events(store, id)]
     assert told[2:4] == [("message", "Counting", None), ("metrics", "counted", {"n": 3})]
@@ -72,6 +73,32 @@ def test_a_share_of_the_work_never_falls_also_where_a_job_goes_on(tmp_path: Path
     assert share_after(0.5, 0.3) == 0.5  # a bar that goes back says nothing
     assert share_after(0.1) == 0.5
     assert share_after(0.1, 0.7) == 0.7
+
+
+def test_progress_is_of_this_run_and_whole_at_the_end(tmp_path: Path) -> None:
+    store, told = Store(tmp_path), list[Any]()
+    id = queue.enqueue(store, "p", "count", {})
+    killed = queue.claim(store, "w", ["count"])
+    assert killed is not None
+    before = {"label": "answering", "done": 0, "total": 45, "unit": "requests"}
+    queue.beat(store, killed, before)
+    queue.release(store, killed)
+
+    def look() -> None:
+        time.sleep(0.2)
+        told.append((queue.read(store, id).progress or {}).get("done"))
+
+    def goes_on(work: Work) -> dict[str, Any]:
+        look()
+        with work.task("answering", 45, "requests") as bar:
+            bar.advance(30)
+        look()
+        return {}
+
+    done = worker(store, goes_on).once()
+    assert done is not None
+    assert told == [None, 30]
+    assert done.progress == {**before, "done": 45, "share": 1.0}
 
 
 def test_errors_end_the_job_with_a_sentence_and_not_the_worker(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def as_owner(store: Store, job: Job) -> Iterator[Session]:
 
 
 def finish(store: Store, job: Job, result: dict[str, Any], rows: Sequence[Table] = ()) -> None:
-    """It is done.
+    """It is done, and so is all that was to be done of it.
 
     Args:
         rows: of other tables, kept in the same transaction if it has succeeded.
@@ -198,7 +198,11 @@ def finish(store: Store, job: Job, result: dict[str, Any], rows: Sequence[Table]
     Raises:
         JobLostError: it is no longer this worker's; its result is not kept.
     """
-    _leave(store, job, "succeeded", "Done.", rows=rows, result=result, ended=now())
+    last = read(store, job.id).progress
+    if last and last.get("total"):  # it was told before the end
+        last = {**last, "done": last["total"], "share": 1.0}
+    kept: dict[str, Any] = {"result": result, "progress": last, "ended": now()}
+    _leave(store, job, "succeeded", "Done.", rows=rows, **kept)
 
 
 def hand_on(store: Store, job: Job, kind: str) -> None:

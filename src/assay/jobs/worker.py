@@ -115,13 +115,13 @@ class Work:
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:
-        """A bar; its state goes out with the next beat."""
+        """A bar; its state goes out with the next beat, its last one until another bar begins."""
         bar = _Bar(label, total, unit)
         before, self._progress = self._progress, bar.state
         try:
             yield bar
         finally:
-            self._progress = before
+            self._progress = before or bar.state
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -138,9 +138,9 @@ class Work:
         while not self._over.wait(self._seconds):
             try:
                 state = dict(self._progress)
-                if state and self._share is not None:
+                if self._share is not None:
                     state["share"] = self._share
-                wish = queue.beat(self.store, self.job, state or None)
+                wish = queue.beat(self.store, self.job, state)  # none yet: not that of a run before
             except JobLostError:
                 wish = "lost"
             except Exception as error:  # a database that is away for a moment
