@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from nicegui.element import Element
 from nicegui.elements.mixins.value_element import ValueElement
 from nicegui.events import GenericEventArguments
 
 _SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 """NiceGUI evaluates a handler where `element` is what it is a handler of."""
+
+_LEAD = """(id) => setTimeout(() => {
+  const button = getHtmlElement(id), form = button?.closest(".card, .q-card");
+  const wrong = form?.querySelector(".q-field--error, .bad[role=alert]:not(:empty)");
+  for (let box = wrong; (box = box?.parentElement?.closest("details")); ) box.open = true;
+  wrong?.scrollIntoView({ block: "center" });
+  wrong?.querySelector("input, textarea, [tabindex]")?.focus({ preventScroll: true });
+}, 50)"""
+"""What the server has said comes before this, and is drawn a little later."""
 
 
 def show_at_once(made: ValueElement[Any]) -> None:
@@ -23,6 +33,12 @@ def show_at_once(made: ValueElement[Any]) -> None:
 
     made.LOOPBACK = None
     made.on("update:model-value", correct, js_handler=_SHOW)
+
+
+def lead_to_error(button: Element) -> None:
+    """Bring the first field in error of the form that a button belongs to into view, with the
+    cursor in it; nothing where there is none: the form was taken."""
+    button.client.run_javascript(call_expression(_LEAD, button.id))
 
 
 def call_expression(function: str, *arguments: Any) -> str:

@@ -18,7 +18,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.errors import AssayError
 from assay.studio.access import PREFIX
-from assay.studio.browser import show_at_once
+from assay.studio.browser import lead_to_error, show_at_once
 from assay.studio.words import stand_alone
 
 E = TypeVar("E", bound=Element)
@@ -109,10 +109,22 @@ def button(
 ) -> ui.button:
     """A button; `kind` is `primary`, `danger`, `link` or nothing. A double click does things once.
 
+    One that is `primary` sends a form: where that is refused, it leads to the first field in error.
+
     Args:
         name: for screen readers, where the label alone does not say what it is for.
     """
-    clicked = None if click is None else one_by_one(click)
+    once = None if click is None else one_by_one(click)
+
+    async def send() -> None:
+        assert once is not None
+        try:
+            await once()
+        finally:
+            if not made.is_deleted:
+                lead_to_error(made)
+
+    clicked = send if once is not None and kind == "primary" else once
     made = ui.button(label, on_click=clicked, icon=icon, color=None)
     made.props("unelevated no-caps").classes("btn").classes(kind)
     return set_label(made, name) if name else made
