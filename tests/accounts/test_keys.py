@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from assay.accounts.keys import create_key, find_key, first_key, list_keys, rename_key, revoke_key
+from assay.accounts.keys import (
+    create_key,
+    find_key,
+    first_key,
+    free_name,
+    list_keys,
+    rename_key,
+    revoke_key,
+)
 from assay.errors import AssayError, NotFoundError, UsageError
 from assay.store.audit import entries
 from assay.store.store import Store
@@ -92,3 +100,23 @@ def test_who_made_and_revoked_keys_is_on_record(store: Store) -> None:
     ]
     assert secret not in str([e.details for e in log])
     assert entries(store, "other") == []
+
+
+def test_two_keys_that_work_have_two_names(store: Store) -> None:
+    """Of keys with one name nobody knows which to revoke; capitals and blanks are no difference."""
+    first, _ = create_key(store, "support", "Web shop", ["chat"])
+    other, _ = create_key(store, "support", "ci", ["chat"])
+    create_key(store, "elsewhere", "Web shop", ["chat"])
+    for taken in ("Web shop", " web SHOP "):
+        with pytest.raises(UsageError, match="already a key named Web shop"):
+            create_key(store, "support", taken, ["chat"])
+        with pytest.raises(UsageError, match="already a key named Web shop"):
+            rename_key(store, other.id, taken)
+    for empty in ("", "  "):
+        with pytest.raises(UsageError, match="the name is missing"):
+            create_key(store, "support", empty, ["chat"])
+    assert rename_key(store, first.id, "web shop").name == "web shop"
+    assert free_name(store, "support", "WEB shop") == "WEB shop 2"
+    revoke_key(store, first.id)
+    assert rename_key(store, other.id, "Web shop").name == "Web shop"
+    assert rename_key(store, first.id, "Web shop").revoked is not None

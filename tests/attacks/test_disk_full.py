@@ -23,7 +23,7 @@ from tests.figures import Figure
 from tests.small import ANIMALS, write_csv
 
 from assay import project
-from assay.accounts.keys import create_key
+from assay.accounts.keys import create_key, free_name
 from assay.errors import AssayError, StateError
 from assay.evaluate.run import run
 from assay.project.start.init import Choices
@@ -129,7 +129,7 @@ def _uploaded(place: Place) -> bool:
 def _key(place: Place) -> None:
     store = place.store()
     if store.setting("key") is None:
-        key, _ = create_key(store, "p", "k", ["chat"])
+        key, _ = create_key(store, "p", free_name(store, "p", "k"), ["chat"])
         store.set("key", key.id)
 
 

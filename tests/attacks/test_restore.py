@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from assay.accounts import people
@@ -21,7 +21,7 @@ from assay.errors import UsageError
 from assay.project.workspace import Workspace
 from assay.store.backup import backup
 from assay.store.restored_access import RestoredAccess
-from assay.store.tables import AuditRow
+from assay.store.tables import ApiKeyRow, AuditRow
 
 ASSAY = [sys.executable, "-m", "assay.cli.main"]
 
@@ -31,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
     """An archive, monday.tar, of a time when a key was good and a person had a session and a link;
     since then the key was revoked and the person removed."""
     workspace = Workspace(_made(tmp_path / "served"))
-    key, secret = create_key(workspace.store, "default", "left \x1b[2J behind", ["admin"])
+    key, secret = create_key(workspace.store, "default", "left behind", ["admin"])
+    with workspace.store.session() as rows:  # a name that was once taken
+        rows.execute(update(ApiKeyRow).values(name="left \x1b[2J behind"))
     gone, _ = create_key(workspace.store, "default", "gone before", ["admin"])
     revoke_key(workspace.store, gone.id)
     workspace.providers.add("far", {"base_url": "https://far.example.com/v1"}, None)

@@ -17,7 +17,7 @@ import pytest
 from tests.serve.running import STARTER, Running, running
 from tests.serve.scripted import ScriptedEngine
 
-from assay.accounts.keys import create_key, revoke_key
+from assay.accounts.keys import create_key, free_name, revoke_key
 from assay.store.tables import ApiKeyRow
 
 WORDS = " ".join(f"word{n}" for n in range(2000))
@@ -47,7 +47,8 @@ def deleted(server: Running, id: str) -> None:
 
 def new_key(server: Running, scope: str) -> tuple[str, str]:
     """Id and secret."""
-    made, secret = create_key(server.workspace.store, server.workspace.name, "test", [scope])
+    store, project = server.workspace.store, server.workspace.name
+    made, secret = create_key(store, project, free_name(store, project, scope), [scope])
     return made.id, secret
 
 

@@ -17,7 +17,7 @@ from tests.generate.remote.provider import Reply, refused, said, serving, stream
 from tests.serve.running import Running, running
 
 from assay.accounts.costs import BudgetError, budgets, set_budget, usage
-from assay.accounts.keys import create_key
+from assay.accounts.keys import create_key, free_name
 from assay.accounts.usage import UsageLog
 from assay.agent.engines import StreamEngines
 from assay.agent.providers import Providers
@@ -68,8 +68,9 @@ def _engines(workspace: Any, far: Any, prices: dict[str, TokenPrice]) -> StreamE
 
 
 def budgeted(server: Running, usd: float) -> httpx.Client:
-    key, secret = create_key(server.workspace.store, server.workspace.name, "b", ["chat"])
-    set_budget(server.workspace.store, key.id, usd)
+    store, project = server.workspace.store, server.workspace.name
+    key, secret = create_key(store, project, free_name(store, project, "b"), ["chat"])
+    set_budget(store, key.id, usd)
     return httpx.Client(
         base_url=server.url, headers={"Authorization": f"Bearer {secret}"}, timeout=60
     )

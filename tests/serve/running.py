@@ -15,7 +15,7 @@ import httpx
 import openai
 import uvicorn
 
-from assay.accounts.keys import create_key
+from assay.accounts.keys import create_key, free_name
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
@@ -50,7 +50,8 @@ class Running:
     ) -> str:
         workspace = self.workspace
         owner = project or workspace.name
-        return create_key(workspace.store, owner, "test", scopes, labels=labels)[1]
+        name = free_name(workspace.store, owner, "test")
+        return create_key(workspace.store, owner, name, scopes, labels=labels)[1]
 
 
 @contextmanager
@@ -63,7 +64,8 @@ def running(
     `create_app`."""
     workspace = Workspace(folder)
     engines = engines_of(workspace)
-    _, key = create_key(workspace.store, workspace.name, "test", ["admin"])
+    name = free_name(workspace.store, workspace.name, "test")
+    _, key = create_key(workspace.store, workspace.name, name, ["admin"])
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     listening.listen(64)

@@ -339,7 +339,7 @@ def test_a_revoked_key_and_a_full_project_end_and_refuse_runs(
 ) -> None:
     server.engine.pause_s = 0.2
     store = server.workspace.store
-    key, text = create_key(store, server.workspace.name, "test", ["files", "chat"])
+    key, text = create_key(store, server.workspace.name, "other", ["files", "chat"])
     id, many = made(client, YES), content(*[ONE] * 60)
     with server.client(text) as other:
         run = other.evals.runs.create(id, data_source=completions(many))

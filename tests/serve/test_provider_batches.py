@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select, update
 
 from assay.accounts.costs import budgets, set_budget
-from assay.accounts.keys import Caller, create_key, read_caller
+from assay.accounts.keys import Caller, create_key, free_name, read_caller
 from assay.agent.answering import GenerationOptions, ServedExchange
 from assay.config import Provider
 from assay.config.yaml_text import edit
@@ -112,7 +112,8 @@ def serving(folder: Path, far: BatchServer, **settings: Any) -> Iterator[Running
 def on_a_budget(server: Running, usd: float) -> Iterator[tuple[openai.OpenAI, str]]:
     """A client whose key has a budget, and the key's id."""
     store = server.workspace.store
-    made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
+    called = free_name(store, server.workspace.name, "budgeted")
+    made, key = create_key(store, server.workspace.name, called, ["chat", "files"])
     set_budget(store, made.id, usd)
     with server.client(key) as client:
         yield client, made.id

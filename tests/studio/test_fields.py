@@ -242,7 +242,7 @@ def test_a_message_is_bounded_where_it_is_kept(peopled: Workspace) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda of: keys.check_free(of.store, of.name, " web SHOP "),
+        lambda of: keys.create_key(of.store, of.name, " web SHOP ", ["chat"]),
         lambda of: people.add(of, "ann", "viewer"),
         lambda of: agents.save(of, "support", AGENT, based_on=None, message=""),
         lambda of: documents.create(of, "Documents"),

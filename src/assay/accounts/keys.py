@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, count
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -23,6 +24,8 @@ from assay.store.tables import ApiKeyRow, BudgetRow, now
 
 LONGEST_NAME = 200
 _PREFIX = "assay-"
+_NAMING = "key-names.lock"
+"""Held while a name is looked for among the others and given."""
 STUDIO = "studio"
 """Id of the key that people in the studio spend by: it has no secret, and is in no list."""
 CALLER = "assay.caller"
@@ -103,8 +106,8 @@ def create_key(
         labels: it sees only documents with one of these; None: all of the project's.
 
     Raises:
-        UsageError: the name cannot be one; no scope, one that does not exist, or one that shows
-            more than the labels say.
+        UsageError: the name cannot be one or is another key's; no scope, one that does not exist,
+            or one that shows more than the labels say.
     """
     name = check_line(name, "the name", LONGEST_NAME)
     unknown = sorted(set(scopes) - set(SCOPES))
@@ -128,7 +131,8 @@ def create_key(
         scopes=sorted(set(scopes)),
         labels=None if labels is None else list(checked_labels(labels)),
     )
-    with store.session() as session:
+    with store.lock(_NAMING), store.session() as session:
+        _check_free(session, project, name)
         session.add(row)
         session.flush()
         made = _key(row)
@@ -137,18 +141,37 @@ def create_key(
     return made, secret
 
 
-def check_free(store: Store, project: str, name: str, of: str | None = None) -> None:
+def free_name(store: Store, project: str, name: str) -> str:
+    """A name that no key has, for one that nobody has named: with a number where it is taken."""
+    with store.session() as session:
+        taken = _names(session, project)
+    numbered = (f"{name} {number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if not _find_same(one, taken))
+
+
+def _check_free(session: Session, project: str, name: str, of: str | None = None) -> None:
     """See that no other key is called so: people tell them apart by nothing else.
 
     Args:
-        of: id of the key that is renamed. One that is revoked leaves its name free.
+        of: id of the key that is renamed.
 
     Raises:
         UsageError: one is, if only in other capitals.
     """
-    for key in list_keys(store, project):
-        if key.revoked is None and key.id != of and same_name(key.name, name):
-            raise UsageError(f"there is already a key named {key.name}.", fix="Use another name.")
+    if (there := _find_same(name, _names(session, project, of))) is not None:
+        raise UsageError(f"there is already a key named {there}.", fix="Use another name.")
+
+
+def _names(session: Session, project: str, but: str | None = None) -> list[str]:
+    """Of a project's keys; one that is revoked leaves its name free."""
+    query = select(ApiKeyRow.name).where(
+        ApiKeyRow.project == project, ApiKeyRow.revoked.is_(None), ApiKeyRow.id != (but or "")
+    )
+    return list(session.scalars(query))
+
+
+def _find_same(name: str, names: Sequence[str]) -> str | None:
+    return next((one for one in names if same_name(one, name)), None)
 
 
 def first_key(store: Store, project: str) -> str | None:
@@ -264,12 +287,14 @@ def rename_key(
         project: whose key it must be; None: anybody's.
 
     Raises:
-        UsageError: the name cannot be one.
+        UsageError: the name cannot be one, or is another key's.
         NotFoundError: there is no such key.
     """
     name = check_line(name, "the name", LONGEST_NAME)
-    with store.session() as session:
+    with store.lock(_NAMING), store.session() as session:
         row = _find_row(session, id, project)
+        if row.revoked is None:
+            _check_free(session, row.project, name, of=id)
         before, row.name = row.name, name
         renamed = _key(row)
         details = {"before": before, "after": name}

@@ -26,7 +26,9 @@ KEY_PLACE = "YOUR-KEY"
 def make_key(context: PageContext, name: str) -> str:
     """A key that may chat; its secret is returned this once."""
     workspace = context.workspace
-    return keys.create_key(workspace.store, workspace.name, name, ["chat"], workspace.who)[1]
+    store, project = workspace.store, workspace.name
+    free = keys.free_name(store, project, name)
+    return keys.create_key(store, project, free, ["chat"], workspace.who)[1]
 
 
 def describe_reply(reply: Reply) -> str:

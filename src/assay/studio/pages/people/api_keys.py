@@ -76,7 +76,6 @@ def create_key(
         labels: it sees only documents with one of these; none: all of the project's.
     """
     workspace = context.workspace
-    access.check_free(workspace.store, workspace.name, name)
     costs.check_budget(budget)
     key, secret = access.create_key(
         workspace.store, workspace.name, name, scopes, workspace.who, labels=labels or None
@@ -90,7 +89,6 @@ def create_key(
 def rename_key(context: PageContext, id: str, name: str) -> ApiKey:
     """Give a key another name."""
     workspace = context.workspace
-    access.check_free(workspace.store, workspace.name, name, of=id)
     return access.rename_key(workspace.store, id, name, workspace.who, workspace.name)
 
 
