@@ -35,6 +35,7 @@ from assay.compare.report.replacement import replacement_lines
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
 from assay.config.yaml_text import edit
+from assay.evaluate.parity import ParityError
 from assay.interpreter import python
 from assay.store.files import write_atomic, write_json
 from rescue_account import (
@@ -69,9 +70,14 @@ def run(*command: object, may_miss: bool = False) -> Any:
 
     Args:
         may_miss: exit code 1 says only that not everything was had.
+
+    Raises:
+        ParityError: the engine that would serve a version does not answer as it was measured.
     """
     print(f"$ assay {' '.join(map(str, command))}", flush=True)
     done = CliRunner().invoke(app, [*map(str, command), "--json"])
+    if isinstance(done.exception, ParityError):
+        raise done.exception
     if done.exit_code != 0 and not (may_miss and done.exit_code == 1 and done.stdout.strip()):
         raise SystemExit(f"it has failed: {done.exception!r}\n{done.stderr}")
     return json.loads(done.stdout)
@@ -118,15 +124,21 @@ def measure(job: AccountJob, server: AccountServer, folder: Path) -> dict[str, A
             "record": recorded - prepared,
             "compare": compared - recorded,
         },
-        "promoted": promoted(result),
+        "promoted": None,
+        "refused": {},
         "answered": None,
     }
-    if found["promoted"] is not None:
-        (agent,) = (c["agent"] for c in result["candidates"] if c["name"] == found["promoted"])
-        agents = run("agent", "list", *project)
-        label = next(one["label"] for one in agents if one["id"] == agent)
-        run("release", "promote", job.model, label, *project)
-        found["answered"] = ask_by_name(job.model, root, server.posted[-1])
+    labels = {one["id"]: one["label"] for one in run("agent", "list", *project)}
+    agents = {one["name"]: one["agent"] for one in result["candidates"]}
+    for name in replacing(result):
+        try:
+            run("release", "promote", job.model, labels[agents[name]], *project)
+        except ParityError as error:
+            found["refused"][name] = error.what
+        else:
+            found["promoted"] = name
+            found["answered"] = ask_by_name(job.model, root, server.posted[-1])
+            break
     return found
 
 
@@ -143,11 +155,11 @@ def _successor_usd(body: Mapping[str, Any]) -> float:
     return (prompt * price_in + 20 * price_out) / 1e6
 
 
-def promoted(result: Mapping[str, Any]) -> str | None:
-    """Of those that may take the outgoing model's place the one that keeps most requests on this
-    machine, the best of several; None: there is none."""
+def replacing(result: Mapping[str, Any]) -> list[str]:
+    """Those that may take the outgoing model's place, the ones first that keep most requests on
+    this machine, of several the best."""
     (replacement,) = result["replacements"]
-    return max(replacement["no_worse"], key=lambda name: kept_here(result, name), default=None)
+    return sorted(replacement["no_worse"], key=lambda name: -kept_here(result, name))
 
 
 def ask_by_name(model: str, folder: Path, body: Mapping[str, Any]) -> str:
@@ -194,6 +206,8 @@ def section(found: Sequence[Mapping[str, Any]], earlier: str = "") -> str:
             out += lines(now[name]) if name in now else earlier_rows(earlier, header, name)
         out.append("")
     for one in found:
+        for name, why in one.get("refused", {}).items():  # absent in results of before
+            out += [f"{one['job']}: {name} was not promoted, since {why}", ""]
         if one["promoted"] is None:
             (replacement,) = one["result"]["replacements"]
             out += [f"{one['job']}: {replacement['sentence']}", ""]

@@ -51,7 +51,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A studio over a folder in which whatever has a name has a hostile one."""
     folder = tmp_path_factory.mktemp("hostile") / "hostile"
     workspace = _filled(folder)
-    secret = create_key(workspace.store, workspace.name, ENDS_DOUBLE, ["files", "knowledge"])[1]
+    secret = create_key(workspace.store, workspace.name, "uploads", ["files", "knowledge"])[1]
     with studio(folder) as running:
         _uploaded(running.url, secret)
         yield running

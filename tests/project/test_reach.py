@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,7 +12,9 @@ from pydantic import BaseModel
 from assay.agent.agent import Agent
 from assay.config import Config
 from assay.config.names import Naming, names_in
+from assay.errors import UsageError
 from assay.evaluate.graders import GRADERS
+from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 
 PLAIN = {
@@ -149,3 +152,16 @@ def test_who_is_served_over_the_web_may_name_less(tmp_path: Any) -> None:
     workspace = Workspace(tmp_path)
     assert not workspace.web
     assert workspace.act_as("user:ann").web
+
+
+def test_passages_are_rebuilt_over_the_web_by_what_is_offered(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    workspace = Workspace(root).act_as("user:ann")
+    (elsewhere / "config.json").write_text("{}")
+    documents.create(workspace, "documents")
+    documents.check_embedder(workspace, "documents", "all-minilm-l6-v2")
+    for named in (str(elsewhere), "../elsewhere", "somebody/not-pulled", "nothing"):
+        with pytest.raises(UsageError, match="is not an available model"):
+            documents.check_embedder(workspace, "documents", named)

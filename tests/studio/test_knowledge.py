@@ -95,7 +95,7 @@ def test_it_is_checked_and_its_passages_are_made_anew(browser: Browser, up: Stud
         page.get_by_role("button", name="Rebuild all passages").click()
         page.get_by_label("Embedder").fill("no-such-model")
         page.get_by_role("button", name="Rebuild", exact=True).click()
-        expect(page.get_by_text("no-such-model")).to_be_visible()
+        expect(page.get_by_text("no-such-model' is not an available model")).to_be_visible()
         expect(page.get_by_role("button", name="Check", exact=True)).to_be_enabled()
     after = documents.base(workspace, "documents")
     assert after.settings.chunk_tokens == 60

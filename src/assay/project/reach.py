@@ -88,6 +88,11 @@ def of_provider(workspace: Workspace, name: str, provider: Provider) -> Iterator
             yield setting, why
 
 
+def of_embedder(workspace: Workspace, embedder: str) -> str | None:
+    """Why passages may not be rebuilt with an embedder over the web; None: they may."""
+    return _unoffered(workspace, embedder)
+
+
 def _of_project(config: Config | None) -> Iterator[Name]:
     """Names that are looked up here; those that go to an address are `_transfers`, and those of
     the database are not written over the web at all."""

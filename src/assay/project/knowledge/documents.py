@@ -30,10 +30,10 @@ from assay.knowledge.search import Mode, Passage
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
 from assay.knowledge.worker_embedding import by_workers
-from assay.models.pull import check_available
 from assay.models.tuned_encoder import SCHEME
 from assay.place.opening import LazyWorkers, workers_of
 from assay.progress import SILENT, Progress
+from assay.project import reach
 from assay.project.knowledge import removal
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
@@ -262,16 +262,17 @@ def merge_settings(
 
 
 def check_embedder(workspace: Workspace, name: str, embedder: str) -> None:
-    """See that passages can be rebuilt with an embedder, before hours of work; see `rebuild`.
+    """See that passages may be rebuilt over the web with an embedder, before hours of work.
 
     Raises:
-        UsageError: it is one that a comparison has trained.
-        ModelError: there is none of that name.
+        UsageError: it is one that a comparison has trained, or none that is offered.
     """
     now = base(workspace, name).settings
-    if embedder != now.embedder:
-        merge_settings(now, embedder, None, None)
-        check_available(embedder)
+    if embedder == now.embedder:
+        return
+    merge_settings(now, embedder, None, None)
+    if why := reach.of_embedder(workspace, embedder):
+        raise UsageError(why)
 
 
 def look(workspace: Workspace, name: str, document: str) -> DocumentContent:

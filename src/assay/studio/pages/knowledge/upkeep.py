@@ -8,7 +8,9 @@ from dataclasses import asdict
 from nicegui import background_tasks, ui
 
 from assay.knowledge.check import Check
+from assay.knowledge.records import Build
 from assay.knowledge.settings import LANGUAGES, KnowledgeSettings
+from assay.progress import Progress
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
 from assay.studio.dialogs import enter_or_click, errors_at, notify, open_dialog, read_choice
@@ -20,13 +22,21 @@ from assay.studio.shared.upload import SHOWN_EVERY_S
 
 check_base = workspace_action("editor", documents.check)
 check_embedder = workspace_action("editor", documents.check_embedder)
-rebuild_base = workspace_action("editor", documents.rebuild)
 
 
 @action("viewer")
 def read_settings(context: PageContext, base: str) -> KnowledgeSettings:
     """What all passages have in common."""
     return documents.base(context.workspace, base).settings
+
+
+@action("editor")
+def rebuild_base(
+    context: PageContext, base: str, settings: KnowledgeSettings, progress: Progress
+) -> Build:
+    """Make all passages anew, by a model that is offered."""
+    documents.check_embedder(context.workspace, base, settings.embedder)
+    return documents.rebuild(context.workspace, base, **asdict(settings), progress=progress)
 
 
 class UpkeepCard:
@@ -78,9 +88,7 @@ class UpkeepCard:
             return
 
         async def work() -> None:
-            made = await self._context.do(
-                rebuild_base, self._base, **asdict(wanted), progress=self._progress
-            )
+            made = await self._context.do(rebuild_base, self._base, wanted, self._progress)
             if not self._is_gone:
                 notify(f"{made.passages:,} passages were rebuilt.")
                 await self._changed()
@@ -124,7 +132,7 @@ async def _ask_settings(
         embedder = w.field(
             "Embedder",
             ui.input(value=now.embedder),
-            "The model that measures similarity: a starter, a folder or a hub id.",
+            "The model that measures similarity: a starter, or one that was pulled (Models).",
         )
         with w.row("top-aligned"):
             tokens = w.field(
