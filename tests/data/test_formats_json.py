@@ -161,10 +161,10 @@ def test_json_values_become_text(tmp_path: Path) -> None:
         assert (
             pairs(list(read(path, columns=Columns(input=["text"], output=[column]))))[0][1] == text
         )
-    several = Columns(input=["n", "t"], output=["e", "label", "n"])
+    several = Columns(input=["n", "t"], output=["e", "label", "text"])
     asked, answer = pairs(list(read(path, columns=several)))[0]
     assert asked == "n: 1.0\nt: true"
-    assert answer == '{"e": null, "label": {"ü": [1, null]}, "n": 1.0}'
+    assert answer == '{"e": null, "label": {"ü": [1, null]}, "text": {"a": 1}}'
 
 
 def test_a_field_missing_in_one_record(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def check_length(store: Store, tokens: int, model: str) -> None:
     if refused:
         raise UsageError(refused)
     if tokens > MOST_ANSWER_TOKENS:
-        raise UsageError(f"it should be less than or equal to {MOST_ANSWER_TOKENS}.")
+        raise UsageError(f"it should be at most {MOST_ANSWER_TOKENS}.")
 
 
 def check_config(config: Config) -> None:

@@ -70,7 +70,7 @@ def test_an_answer_longer_than_its_model_reads_is_not_saved(tmp_path: Path) -> N
     assert said(here, 999_999) == [("max_new_tokens", 2, why)]
     assert said("nobody/fetched-it", 1_000_000) == []
     [(field, _, why)] = said("nobody/fetched-it", 1_000_001)
-    assert (field, "less than or equal to 1000000" in why) == ("max_new_tokens", True)
+    assert (field, "at most 1000000" in why) == ("max_new_tokens", True)
 
 
 def test_a_variable_nobody_uses_is_told_at_its_line_and_a_place_nobody_fills(
