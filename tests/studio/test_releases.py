@@ -25,7 +25,7 @@ NONE = KeptTraces(0, False, None, 0, 0, 0.1)
 def test_what_was_kept_before_is_not_denied() -> None:
     said = describe_kept(KEPT)
     assert said.startswith("No new traces are kept. 6 kept earlier are deleted")
-    assert "28 Dec 2026" in said
+    assert "28\N{NO-BREAK SPACE}Dec\N{NO-BREAK SPACE}2026" in said
     assert describe_kept(NONE).startswith("None are kept.")
     assert describe_kept(replace(KEPT, active=True)).startswith("Every new request is kept")
 

@@ -265,7 +265,7 @@ def test_a_saved_agent_takes_part_in_a_comparison(tmp_path: Path) -> None:
     held = (made.split_folder / "holdout.jsonl").read_text().splitlines()[0]
     cheat = Agent(model="m", shown=(tuple(json.loads(held)["messages"]),))
     saved = save_agent(made.store, "cheat", cheat, message="shows a holdout row")
-    with pytest.raises(HoldoutError, match="cheat@1 was made from 1 rows"):
+    with pytest.raises(HoldoutError, match="cheat@1 was made from 1 row that"):
         project.open(made.root).compare(agents=[saved.label])
     assert len(project.open(made.root).openings()) == 2
 

@@ -244,8 +244,12 @@ def _show_actions(
         w.badge("revoked", "bad")
         return
 
+    async def set_budget(usd: float) -> bool:
+        await context.do(set_key_budget, key.id, usd)
+        return True
+
     async def change() -> None:
-        await ask_value(
+        changed = await ask_value(
             f"Budget of “{key.name}”",
             "USD in total",
             lambda: number_input(
@@ -255,11 +259,12 @@ def _show_actions(
                 missing=_WITHOUT_AMOUNT,
             ),
             "Save",
-            lambda usd: context.do(set_key_budget, key.id, usd),
+            set_budget,
             under="What it has spent so far still counts.",
             name="Total budget in USD",
         )
-        await refresh()
+        if changed:
+            await refresh()
 
     async def rename() -> None:
         renamed = await ask_value(
