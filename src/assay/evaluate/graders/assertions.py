@@ -20,8 +20,8 @@ from assay.data.assertions import JUDGED, SET, flat, split_type, validator_of
 from assay.data.json_schema import mismatches
 from assay.errors import ConfigError
 from assay.evaluate.graders.parse import parse_json, spelling
+from assay.evaluate.graders.promptfoo_metrics import bleu, gleu, rouge_1
 from assay.evaluate.graders.registry import GraderSettings, GradingContext, Score, of_answer
-from assay.evaluate.graders.text import bleu, gleu, rouge_recall
 from assay.example import Example
 from assay.models.embed import get_embedder
 
@@ -146,7 +146,7 @@ def _score(
             return _similarity(text, value, settings.embedder), least
         return _LIKENESS[kind](text, str(value)), least
     if kind == "levenshtein":
-        most = int(assertion.get("threshold") or MOST_EDITS)
+        most = int(assertion.get("threshold", MOST_EDITS))
         return float(Levenshtein.distance(text, str(value), score_cutoff=most) <= most), 1.0
     return float(_TESTS[kind](text, value)), 1.0
 
@@ -188,7 +188,7 @@ def _word_count(text: str, value: Any) -> bool:
 
 
 _LIKENESS: dict[str, Callable[[str, str], float]] = {
-    "rouge-n": rouge_recall,
+    "rouge-n": rouge_1,
     "bleu": bleu,
     "gleu": gleu,
 }

@@ -96,14 +96,6 @@ def rouge_n_f1(answer: str, reference: str, size: int) -> float:
     return 2 * (ours & theirs).total() / (ours.total() + theirs.total())
 
 
-def rouge_recall(answer: str, reference: str) -> float:
-    """Share of the reference's words that are in the answer (ROUGE-1 of Lin 2004, recall)."""
-    wanted = _grams(words(reference), 1)
-    if not wanted:
-        return float(answer.strip() == reference.strip())
-    return (_grams(words(answer), 1) & wanted).total() / wanted.total()
-
-
 def gleu(answer: str, reference: str) -> float:
     """The smaller of precision and recall over all 1- to 4-grams (Wu et al. 2016, sec. 3.6)."""
     got, wanted = words(answer), words(reference)
