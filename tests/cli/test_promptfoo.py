@@ -198,7 +198,7 @@ tests:
       - {type: contains-any, value: 'x, {{place}}'}
       - {type: contains, value: 7}
   - vars: {q: c}
-    options: {transform: output.trim()}
+    options: {transform: output.toUpperCase()}
   - vars: file://vars.json
     options: {disableDefaultAsserts: true}
     threshold: 0

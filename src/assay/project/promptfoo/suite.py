@@ -53,6 +53,8 @@ _OPTIONS = {
     "storeOutputAs": "a row does not see the answers to others",
 }
 _OPTIONS_READ = frozenset(("prefix", "suffix", "disableVarExpansion", "disableDefaultAsserts"))
+TRIM = "output.trim()"
+"""The one transformation that is done here too: white space around an answer is not counted."""
 _CHANGES_ROWS = ("transform", "transformVars", "postprocess", "storeOutputAs")
 _TEST_KEYS = {
     "assertScoringFunction": "programs of a configuration are not run",
@@ -244,7 +246,7 @@ class _Reader:
         options = defaults.merged("options") | (own if isinstance(own, dict) else {})
         left_out = False
         for key, value in options.items():
-            if key not in _OPTIONS_READ and value:
+            if key not in _OPTIONS_READ and value and (key, value) != ("transform", TRIM):
                 why = _OPTIONS.get(key, _UNKNOWN)
                 self.suite.note(node.child("options").unsupported(f"options.{key}", why))
                 left_out |= key in _CHANGES_ROWS

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 from assay import json_reader
@@ -21,7 +19,7 @@ from assay.project.promptfoo.files import (
     Unsupported,
     suffix_of,
 )
-from assay.project.promptfoo.templates import fault_of, fill_all, text_of, texts_in
+from assay.project.promptfoo.templates import fault_of, fill, text_of, texts_in
 
 _CODE = "code of a configuration is never run; a `python` grader of your own can do the same"
 _MEASURED = "cost and time of every candidate are measured without being asked for"
@@ -37,7 +35,7 @@ _REASONS = {
     **dict.fromkeys(("classifier", "moderation", "guardrails", "pi"), _SERVICE),
     **dict.fromkeys(("select-best", "max-score"), "a comparison says itself which is best"),
     **dict.fromkeys(("perplexity", "perplexity-score"), "probabilities of answers are not graded"),
-    "meteor": "there is no such grader; `rouge-n`, `bleu` and `gleu` are there",
+    "meteor": "promptfoo's counts synonyms of WordNet, which is not here; `rouge-n` is",
 }
 _OTHERS = frozenset(
     (
@@ -53,6 +51,10 @@ _IN_CELLS = (CHECKED - {SET}) | JUDGED | _REASONS.keys() | _OTHERS
 _MOST_DEPTH = 2
 """Sets in each other: fewer than a row may have, for a test's threshold is one more around them."""
 _SET_ONLY = ("transform", "contextTransform", "normalizeUnicode", "rubricPrompt", "config")
+_PART = re.compile(
+    r"""\s*+(?:"(?P<quoted>(?:[^"\\]|\\.|"")*+)"\s*|(?P<bare>(?!")[^,]*))(?:,|\Z)""", re.DOTALL
+)
+_ESCAPED = re.compile(r"""\\(["\\])|"(")""")
 _COMPACT = re.compile(r"(not-)?([a-z][a-z-]*)(?:\((\d+(?:\.\d+)?)\))?(?::([\s\S]*))?")
 LESS = "it is reached, or not, by the assertions that are left"
 _THRESHOLDS = frozenset(("levenshtein", "rouge-n", "similar"))
@@ -157,6 +159,8 @@ class Translator:
                 return None  # each of them is listed
         elif (value := _value(node, kind, self.variables, self.folder, self.listed)) is not None:
             made["value"] = value
+            for name in sorted(_unread(value)) if kind == "is-json" else ():
+                self.listed(node.unsupported(f"{name} of {named}", "no answer fails by it"))
         elif raw.get("value") is not None:
             return None  # it is listed
         if fault := find_fault([made]):
@@ -192,10 +196,27 @@ def _value(
             listed(node.unsupported(f"{kind} {text}", why))
             return None
     try:
-        return _typed(kind, fill_all(value, variables))
+        return _typed(kind, _filled(value, variables))
     except UsageError as error:
         listed(node.unsupported(kind, str(error).rstrip(".")))
         return None
+
+
+def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
+    """With the variables in a text or in those of a list; promptfoo fills in no objects."""
+    if isinstance(value, list):
+        return [fill(one, variables) if isinstance(one, str) else one for one in value]
+    return fill(value, variables) if isinstance(value, str) else value
+
+
+def _unread(schema: Any) -> set[str]:
+    """Keywords of a schema that promptfoo's validator checks and the one here does not."""
+    if isinstance(schema, list):
+        return {name for one in schema for name in _unread(one)}
+    if not isinstance(schema, dict):
+        return set()
+    own = {name for name in ("format", "nullable") if isinstance(schema.get(name), str | bool)}
+    return own | _unread(list(schema.values()))
 
 
 def _typed(kind: str, value: Any) -> Any:
@@ -219,11 +240,20 @@ def _typed(kind: str, value: Any) -> Any:
 
 
 def _parts(text: str) -> list[str]:
-    """The texts between commas; a comma in quotation marks parts nothing."""
-    if '"' not in text:
-        return text.split(",")
-    try:
-        rows = csv.reader(StringIO(text), skipinitialspace=True)
-        return [part for row in rows for part in row]
-    except csv.Error:
-        return text.split(",")
+    """The texts between commas, as promptfoo reads them: in quotation marks a comma parts nothing,
+    and a quotation mark is written `\\"` or `""`; nothing between two commas is no text.
+
+    Raises:
+        UsageError: a quotation mark is not closed, or something follows it before the comma.
+    """
+    found, place = [], 0
+    while place < len(text):
+        part = _PART.match(text, place)
+        if part is None:
+            raise UsageError("its list of texts has a quotation mark that closes nothing.")
+        if part["quoted"] is not None:
+            found.append(_ESCAPED.sub(r"\1\2", part["quoted"]))
+        elif part["bare"].strip():
+            found.append(part["bare"].strip())
+        place = part.end()
+    return found

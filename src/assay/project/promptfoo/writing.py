@@ -20,6 +20,8 @@ from assay.errors import UsageError
 from assay.evaluate.graders.assertions import judged_of
 from assay.example import Example
 from assay.progress import SILENT, Progress
+from assay.project.promptfoo.dialect import for_promptfoo
+from assay.project.promptfoo.suite import TRIM
 from assay.project.promptfoo.templates import texts_in
 from assay.project.releases import list_releases
 from assay.project.workspace import Workspace, project_of
@@ -28,6 +30,7 @@ from assay.store.files import new_folder, write_json
 CONFIG, PROMPT, TESTS = "promptfooconfig.yaml", "prompt.json", "tests.jsonl"
 BASE_URL = "http://127.0.0.1:8000/v1"
 KEY = "ASSAY_API_KEY"
+_USER = {"role": "user", "content": "{{input}}"}
 _TEMPLATES = ("{{", "{%", "{#")
 _LOADED = ("file://", "package:")
 
@@ -99,13 +102,15 @@ def _configuration(config: Config, releases: Sequence[str], base_url: str) -> di
         "description": config.name,
         "prompts": [
             {"id": f"file://{PROMPT}", "label": "prompt"},
-            # A release brings its own system prompt.
-            *([{"id": "input", "label": "input", "raw": "{{input}}"}] if releases else []),
+            # A release brings its own system prompt. A bare {{input}} that is JSON would be sent as
+            # the turns themselves.
+            *([{"id": "input", "label": "input", "raw": json.dumps([_USER])}] if releases else []),
         ],
         "providers": [
             _provider(config.model, "prompt", config, base_url),
             *(_provider(name, "input", config, base_url) for name in releases),
         ],
+        "defaultTest": {"options": {"transform": TRIM}},
         "tests": f"file://{TESTS}",
     }
 
@@ -123,7 +128,7 @@ def _provider(model: str, prompt: str, config: Config, base_url: str) -> dict[st
 def _prompt(config: Config, own: bool) -> list[dict[str, str]]:
     system = "{{system}}" if own else config.system_prompt
     turns = [{"role": "system", "content": system}] if system else []
-    return [*turns, {"role": "user", "content": "{{input}}"}]
+    return [*turns, _USER]
 
 
 def _system(row: Example) -> str | None:
@@ -142,7 +147,15 @@ def _test(row: Example, config: Config, own: bool, made: PromptfooExport) -> dic
     assertions = _assertions(row, config, made.unsupported)
     if any(_is_active(text) for text in texts_in([variables, assertions])):
         return None
-    return {"vars": variables, "assert": assertions}
+    return {"vars": variables, **_decided(assertions)}
+
+
+def _decided(assertions: list[dict[str, Any]]) -> dict[str, Any]:
+    """The assertions as the test has them: a set with a threshold that stands alone is the test's,
+    for promptfoo has no sets in each other."""
+    if len(assertions) == 1 and assertions[0]["type"] == SET and "threshold" in assertions[0]:
+        return {"assert": assertions[0]["assert"], "threshold": assertions[0]["threshold"]}
+    return {"assert": assertions}
 
 
 def _assertions(row: Example, config: Config, reasons: dict[str, str]) -> list[dict[str, Any]]:
@@ -158,7 +171,7 @@ def _assertions(row: Example, config: Config, reasons: dict[str, str]) -> list[d
             found += [one for one in write(spec, row, config, reasons) if one not in found]
         else:
             reasons.setdefault(spec.label, "promptfoo has no assertion like it")
-    return found
+    return for_promptfoo(found, reasons)
 
 
 Writer = Callable[[GraderSpec, Example, Config, dict[str, str]], list[dict[str, Any]]]
