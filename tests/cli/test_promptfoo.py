@@ -251,7 +251,7 @@ CELLS: list[tuple[str, dict[str, Any]]] = [
     ("answer-relevance(0.8): x", {"type": "answer-relevance", "value": "x"}),
     ("not-is-valid-openai-tools-call", {"type": "not-is-valid-openai-tools-call"}),
     ("trajectory:step-count: 3", {"type": "trajectory", "value": "step-count: 3"}),
-    ("similar(0): hi", {"type": "similar", "value": "hi", "threshold": 0.8}),
+    ("similar(0): hi", {"type": "similar", "value": "hi", "threshold": 0.0}),
 ]
 
 

@@ -77,7 +77,7 @@ def of_cell(text: str) -> dict[str, Any]:
     if value:
         made["value"] = value
     if kind in _THRESHOLDS:
-        made["threshold"] = float(found[3] or 0) or (0.8 if kind == "similar" else 0.75)
+        made["threshold"] = float(found[3] or (0.8 if kind == "similar" else 0.75))
     return made
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from assay import json_reader
 from assay.config import Config, GraderSpec
 from assay.config.yaml_text import block, dump
-from assay.data.assertions import SET
+from assay.data.assertions import SET, flat
 from assay.data.split import load_train, load_validation
 from assay.errors import UsageError
 from assay.evaluate.graders.assertions import judged_of
@@ -144,34 +144,46 @@ def _test(row: Example, config: Config, own: bool, made: PromptfooExport) -> dic
     variables = {"input": turns[0].content}
     if own:
         variables["system"] = _system(row) or config.system_prompt
-    assertions = _assertions(row, config, made.unsupported)
-    if any(_is_active(text) for text in texts_in([variables, assertions])):
+    asserted = _assertions(row, config, made.unsupported)
+    if any(_is_active(text) for text in texts_in([variables, asserted])):
         return None
-    return {"vars": variables, **_decided(assertions)}
+    return {"vars": variables, **asserted}
 
 
-def _decided(assertions: list[dict[str, Any]]) -> dict[str, Any]:
-    """The assertions as the test has them: a set with a threshold that stands alone is the test's,
-    for promptfoo has no sets in each other."""
-    if len(assertions) == 1 and assertions[0]["type"] == SET and "threshold" in assertions[0]:
-        return {"assert": assertions[0]["assert"], "threshold": assertions[0]["threshold"]}
-    return {"assert": assertions}
+def _assertions(row: Example, config: Config, reasons: dict[str, str]) -> dict[str, Any]:
+    """`assert` of the row's test, and `threshold` where it has one.
 
-
-def _assertions(row: Example, config: Config, reasons: dict[str, str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    whole = any(spec.name == "assertions" for spec in config.graders)
+    What other graders than the primary one ask for has the weight 0: it is shown, and decides
+    nothing. Where the primary one has no equal, the others decide.
+    """
+    deciding: list[dict[str, Any]] = []
+    beside: list[dict[str, Any]] = []
     for spec in config.graders:
-        if spec.name == "assertions":
-            found += list(row.assertions)
-        elif spec.name == "judge" and (said := judged_of(row.assertions)):
-            if not whole:  # else they are among the row's
-                found += said
-        elif (write := _WRITERS.get(spec.name)) is not None:
-            found += [one for one in write(spec, row, config, reasons) if one not in found]
-        else:
-            reasons.setdefault(spec.label, "promptfoo has no assertion like it")
-    return for_promptfoo(found, reasons)
+        to = deciding if spec.label == config.primary else beside
+        to += [one for one in _written(spec, row, config, reasons) if one not in to]
+    if not deciding:
+        deciding, beside = beside, []
+    known = list(flat(deciding))
+    others = for_promptfoo([one for one in flat(beside) if one not in known], reasons)
+    made: dict[str, Any] = {"assert": for_promptfoo(deciding, reasons)}
+    match made["assert"]:
+        case [{"threshold": threshold, "assert": inner}]:  # a set
+            made = {"assert": inner, "threshold": threshold}
+    made["assert"] = [*made["assert"], *({**one, "weight": 0} for one in others)]
+    return made
+
+
+def _written(
+    spec: GraderSpec, row: Example, config: Config, reasons: dict[str, str]
+) -> list[dict[str, Any]]:
+    if spec.name == "assertions":
+        return list(row.assertions)
+    if spec.name == "judge" and (said := judged_of(row.assertions)):
+        return said
+    if (write := _WRITERS.get(spec.name)) is not None:
+        return write(spec, row, config, reasons)
+    reasons.setdefault(spec.label, "promptfoo has no assertion like it")
+    return []
 
 
 Writer = Callable[[GraderSpec, Example, Config, dict[str, str]], list[dict[str, Any]]]
