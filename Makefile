@@ -44,7 +44,7 @@ soak: $(TESTS)  ## the long counts; writes its figures to docs/
 compat: $(TESTS) $(CLIENT_SETS:%=$(CLIENTS)/%/installed)  ## other people's clients against a server; writes docs/compat.md
 	$(BIN)/python -m tests.compat --clients $(CLIENTS)
 
-logs: $(TESTS) $(CLIENTS)/litellm/installed $(CLIENTS)/logs/installed  ## logs of other programs, written anew for the tests that read them
+logs: $(TESTS) $(CLIENTS)/litellm/installed $(CLIENTS)/logs/installed $(CLIENTS)/promptfoo/installed  ## logs of other programs, written anew for the tests that read them
 	$(BIN)/python -m tests.compat.logs --clients $(CLIENTS)
 
 define install-alone
@@ -57,6 +57,10 @@ $(CLIENTS)/%/installed: tests/compat/requirements/%.txt
 
 $(CLIENTS)/logs/installed: tests/compat/logs/requirements.txt
 	$(install-alone)
+
+$(CLIENTS)/promptfoo/installed: tests/compat/logs/package.json  # needs npm
+	@$(TRAP) mkdir -p $(@D) && cp $< $(@D) && { npm install --prefix $(@D) --omit=optional --no-audit --no-fund --silent; } || $(FAILED)
+	touch $@
 
 check: $(TESTS)  ## style, types, floors and walls
 	$(BIN)/ruff format --check src tests bench

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -24,11 +25,13 @@ class Program:
         environment: the folder that it is installed in.
         package: whose version the table tells.
         files: what it writes.
+        of_node: it is a package of npm, which the Python that runs this drives.
     """
 
     environment: str
     package: str
     files: tuple[str, ...]
+    of_node: bool = False
 
 
 PROGRAMS = {
@@ -40,6 +43,12 @@ PROGRAMS = {
     ),
     "litellm": Program("litellm", "litellm", ("litellm.jsonl",)),
     "openllmetry": Program("logs", "opentelemetry-instrumentation-openai", ("openllmetry.jsonl",)),
+    "promptfoo": Program(
+        "promptfoo",
+        "promptfoo",
+        ("promptfoo-init.yaml", "promptfoo-grades.jsonl", "promptfoo-exports.jsonl"),
+        of_node=True,
+    ),
 }
 """By the file that drives it."""
 _QUIET = {
@@ -70,28 +79,36 @@ def main() -> int:
     rows = dict(_rows(table.read_text("utf-8"))) if table.exists() else {}
     for name in chosen.only or PROGRAMS:
         program = PROGRAMS[name]
-        python = (chosen.clients / program.environment / "bin" / "python").absolute()
+        installed = (chosen.clients / program.environment).absolute()
+        python = Path(sys.executable) if program.of_node else installed / "bin" / "python"
         with tempfile.TemporaryDirectory() as folder:
             environment = {
                 **_QUIET,
                 "PATH": os.environ["PATH"],
                 "HOME": folder,
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
             }
-            command = [str(python), "-m", f"tests.compat.logs.{name}", str(WRITTEN)]
+            command = [str(python), "-m", f"tests.compat.logs.{name}", str(WRITTEN), str(installed)]
             ended = subprocess.run(
                 command, cwd=folder, env=environment, timeout=SECONDS, check=False
             )
         if ended.returncode != 0:
             print(f"{name} has not run to its end.", file=sys.stderr)
             return 1
-        asked = f"import importlib.metadata as m; print(m.version({program.package!r}))"
-        version = subprocess.check_output([str(python), "-c", asked], text=True).strip()
+        version = _version(program, python, installed)
         rows |= dict.fromkeys(program.files, f"{program.package} {version}")
     lines = "".join(f"| `{file}` | {package} |\n" for file, package in sorted(rows.items()))
     table.write_text(_HEAD + lines, "utf-8")
     print(f"Written: {WRITTEN}")
     return 0
+
+
+def _version(program: Program, python: Path, installed: Path) -> str:
+    if program.of_node:
+        package = installed / "node_modules" / program.package / "package.json"
+        return str(json.loads(package.read_text("utf-8"))["version"])
+    asked = f"import importlib.metadata as m; print(m.version({program.package!r}))"
+    return subprocess.check_output([str(python), "-c", asked], text=True).strip()
 
 
 def _rows(text: str) -> list[tuple[str, str]]:
