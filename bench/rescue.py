@@ -134,7 +134,7 @@ def measure(job: AccountJob, server: AccountServer, folder: Path) -> dict[str, A
         try:
             run("release", "promote", job.model, labels[agents[name]], *project)
         except ParityError as error:
-            found["refused"][name] = error.what
+            found["refused"][name] = error.what.partition(" First answer")[0]
         else:
             found["promoted"] = name
             found["answered"] = ask_by_name(job.model, root, server.posted[-1])

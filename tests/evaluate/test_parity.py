@@ -17,7 +17,7 @@ from assay.agent.runtime import assemble, assemble_plain
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.evaluate.measure import Bench, Measurement
-from assay.evaluate.parity import MOST_KL, Parity, divergence, parity
+from assay.evaluate.parity import MOST_KL, Parity, _apart, divergence, parity
 from assay.evaluate.targets import FolderTarget
 from assay.example import Example
 from assay.generate.batch import Answer, Request
@@ -181,3 +181,9 @@ def test_answers_may_differ_only_where_the_engine_was_as_good_as_undecided(
 def test_without_validation_nothing_is_let_through(engine: TransformersBatchEngine) -> None:
     with pytest.raises(ModelError, match="no validation examples"):
         _look(engine, 0)
+
+
+def test_answers_are_shown_where_they_part() -> None:
+    same = "It is " + "very " * 30
+    assert _apart(f"{same}good.", f"{same}bad.") == (f"{same[-40:]}good.", f"{same[-40:]}bad.")
+    assert _apart("yes", "yes, it is") == ("yes", "yes, it is")

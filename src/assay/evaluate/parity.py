@@ -239,12 +239,19 @@ def _worse(ours: Measurement, theirs: Measurement, p: float, requests: Sequence[
     )
     for before, after, our_answer, their_answer, request in rows:
         if after < before:
+            ours_said, theirs_said = _apart(our_answer.text, their_answer.text)
             return (
                 f"{text} First answer that got worse: {request.messages[-1].content[-80:]!r} was "
-                f"answered {our_answer.text[:80]!r} and is now answered "
-                f"{their_answer.text[:80]!r}."
+                f"answered {ours_said!r} and is now answered {theirs_said!r}."
             )
     return text
+
+
+def _apart(one: str, other: str) -> tuple[str, str]:
+    """80 characters of two texts, from shortly before they part."""
+    pairs = enumerate(zip(one, other, strict=False))
+    start = max(0, next((i for i, (a, b) in pairs if a != b), min(len(one), len(other))) - 40)
+    return one[start : start + 80], other[start : start + 80]
 
 
 def _divergence(
