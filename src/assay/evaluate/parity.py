@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import scipy
+from rapidfuzz.distance import Prefix
 
 from assay.agent.agent import Agent
 from assay.chat.template import Template
@@ -249,8 +250,7 @@ def _worse(ours: Measurement, theirs: Measurement, p: float, requests: Sequence[
 
 def _apart(one: str, other: str) -> tuple[str, str]:
     """80 characters of two texts, from shortly before they part."""
-    pairs = enumerate(zip(one, other, strict=False))
-    start = max(0, next((i for i, (a, b) in pairs if a != b), min(len(one), len(other))) - 40)
+    start = max(0, Prefix.similarity(one, other) - 40)
     return one[start : start + 80], other[start : start + 80]
 
 
