@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+
+from assay.evaluate.graders.text import gleu_of, ngrams
 
 _NO_MATCH = 1e-7
 """What stands for the precision of n-grams of which none is in the other text."""
@@ -49,19 +50,16 @@ def bleu(answer: str, reference: str) -> float:
         return 0.0
     logs = []
     for size in range(1, min(4, len(got)) + 1):
-        ours = _grams(got, size)
-        logs.append(math.log((ours & _grams(wanted, size)).total() / ours.total() or _NO_MATCH))
+        ours = ngrams(got, size)
+        logs.append(math.log((ours & ngrams(wanted, size)).total() / ours.total() or _NO_MATCH))
     return math.exp(min(0.0, 1 - len(wanted) / len(got)) + sum(logs) / len(logs))
 
 
 def gleu(answer: str, reference: str) -> float:
-    """The smaller of precision and recall over all 1- to 4-grams of words in lower case without
-    full stops behind them (Wu et al. 2016, sec. 3.6)."""
+    """GLEU of the words between white space, in lower case without full stops behind them, see
+    `gleu_of`."""
     got, wanted = ([w.rstrip(".") for w in one.lower().split()] for one in (answer, reference))
-    if not got or not wanted:
-        return float(got == wanted)
-    ours, theirs = (sum((_grams(one, n) for n in range(1, 5)), Counter()) for one in (got, wanted))
-    return (ours & theirs).total() / max(ours.total(), theirs.total())
+    return gleu_of(got, wanted)
 
 
 def _treebank(text: str) -> list[str]:
@@ -69,7 +67,3 @@ def _treebank(text: str) -> list[str]:
     for pattern, by in _TREEBANK:
         text = pattern.sub(by, text)
     return text.split()
-
-
-def _grams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[i : i + size]) for i in range(len(words) - size + 1))

@@ -90,17 +90,20 @@ def rouge_l(answer: str, reference: str, settings: TextSettings, context: Gradin
 def rouge_n_f1(answer: str, reference: str, size: int) -> float:
     """F1 of the shared n-grams (Lin 2004)."""
     got, wanted = words(answer), words(reference)
-    ours, theirs = _grams(got, size), _grams(wanted, size)
+    ours, theirs = ngrams(got, size), ngrams(wanted, size)
     if not ours or not theirs:
         return float(got == wanted)
     return 2 * (ours & theirs).total() / (ours.total() + theirs.total())
 
 
 def gleu(answer: str, reference: str) -> float:
+    """GLEU of the words, see `gleu_of`."""
+    return gleu_of(words(answer), words(reference))
+
+
+def gleu_of(got: Sequence[str], wanted: Sequence[str]) -> float:
     """The smaller of precision and recall over all 1- to 4-grams (Wu et al. 2016, sec. 3.6)."""
-    got, wanted = words(answer), words(reference)
-    ours = sum((_grams(got, size) for size in range(1, 5)), Counter())
-    theirs = sum((_grams(wanted, size) for size in range(1, 5)), Counter())
+    ours, theirs = (sum((ngrams(one, n) for n in range(1, 5)), Counter()) for one in (got, wanted))
     if not ours or not theirs:
         return float(got == wanted)
     return (ours & theirs).total() / max(ours.total(), theirs.total())
@@ -114,7 +117,8 @@ def bleu(answer: str, reference: str) -> float:
     return min(1.0, float(percent) / 100)
 
 
-def _grams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
+def ngrams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
+    """Runs of so many words, with how often each is there."""
     return Counter(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
 
 
