@@ -13,7 +13,7 @@ from assay.config.examples import Data, GraderSpec, Rollout, TaskKind, Unlabelle
 from assay.config.names import SLUG, SLUG_RULE, FileName, ModelName
 from assay.config.place import Place
 from assay.config.programs import Programs
-from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
+from assay.config.providers import MOST_PRICE_USD, Provider, RemoteModel, Vllm, is_remote
 from assay.config.routes import RouteSection
 from assay.config.sentences import sentence
 from assay.config.state import State
@@ -23,9 +23,7 @@ from assay.config.yaml_text import UNREADABLE, Problem, locate, unreadable
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
 from assay.errors import ConfigError, Step
 
-_MOST_USD = 1_000_000
-"""Of an hour. This and the limits below are far from what anybody pays: they keep a slip of the
-finger, and costs that are no numbers any more, out of a verdict."""
+# As `MOST_PRICE_USD`, far from what anybody has.
 _MOST_HOURS = 1_000_000
 _MOST_REQUESTS = 1_000_000_000_000
 
@@ -36,7 +34,7 @@ class Costs(Strict):
     machine_hour_usd: float | None = Field(
         0.2,
         ge=0,
-        le=_MOST_USD,
+        le=MOST_PRICE_USD,
         description="Price per hour of a machine that serves the local model.",
     )
     machine_hours_per_month: float = Field(
@@ -48,7 +46,7 @@ class Costs(Strict):
         "only the time of its answers counts.",
     )
     person_hour_usd: float | None = Field(
-        60.0, ge=0, le=_MOST_USD, description="Price per hour of a person's work."
+        60.0, ge=0, le=MOST_PRICE_USD, description="Price per hour of a person's work."
     )
     prompt_hours: float = Field(
         2.0, ge=0, le=_MOST_HOURS, description="Hours to write and test a prompt, once."

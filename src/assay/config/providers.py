@@ -21,21 +21,25 @@ from assay.config.names import (
 from assay.config.strict import Strict
 from assay.errors import ConfigError
 
-_MOST_USD = 1_000_000
+MOST_PRICE_USD = 1_000_000
+"""Of an hour, or of a million tokens: far from what anybody pays. It keeps a slip of the finger,
+and costs that are no numbers any more, out of a verdict."""
 
 
 class TokenPrice(Strict):
     """What a provider takes for a model's tokens, USD per million; null is unknown, never 0."""
 
-    input: float | None = Field(None, ge=0, le=_MOST_USD, description="Price of prompt tokens.")
+    input: float | None = Field(
+        None, ge=0, le=MOST_PRICE_USD, description="Price of prompt tokens."
+    )
     cached: float | None = Field(
         None,
         ge=0,
-        le=_MOST_USD,
+        le=MOST_PRICE_USD,
         description="Price of cached prompt tokens; null: the same as input.",
     )
     output: float | None = Field(
-        None, ge=0, le=_MOST_USD, description="Price of answer tokens, including reasoning."
+        None, ge=0, le=MOST_PRICE_USD, description="Price of answer tokens, including reasoning."
     )
 
 
