@@ -64,8 +64,8 @@ def read_inputs(
     content = inspect_file(address)
     found = RecordProblems(content.file)
     by_columns = None
-    if columns is not None:  # a shape needs an output: an input stands in, and is dropped below
-        wanted = columns.model_copy(update={"output": columns.input, "id": None, "document": None})
+    if columns is not None:
+        wanted = columns.model_copy(update={"output": [], "id": None, "document": None})
         by_columns = shape(container_format(content), wanted)
     with progress.task("Reading inputs", None, "rows") as bar:
         for number, raw in enumerate(content.records(), start=1):
@@ -85,9 +85,7 @@ def read_inputs(
                     where=f"{content.file}, line {raw.line}",
                     fix="Give it `messages`, or the input columns of the project's examples.",
                 )
-            yield replace(
-                example, messages=(*example.prompt, Message("assistant", "")), line=raw.line
-            )
+            yield replace(example, line=raw.line)
             bar.advance(1)
 
 
