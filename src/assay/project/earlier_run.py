@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cached_property
 
 from assay import json_reader
 from assay.progress import Progress, Task
@@ -29,21 +30,34 @@ WRITTEN_EVERY_S = 5.0
 class EarlierRun:
     """A `Progress` that hands everything on, and keeps how much of a comparison is done.
 
+    Nothing is read, nor are documents hashed, before the share is asked for.
+
     Args:
         inner: who is told.
-
-    Attributes:
-        share: of the comparison, that runs before this one have done: 0 where there was none of the
-            same examples, settings, documents and graders.
     """
 
     def __init__(
         self, inner: Progress, project: Project, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._inner, self._clock, self._written = inner, clock, clock()
+        self._inner, self._project, self._clock = inner, project, clock
+        self._written = clock()
         self._file = project.store.folder / "work" / FILE
-        self._of = fingerprint_of(basis_of(project))
-        self.share = self._read()
+
+    @cached_property
+    def share(self) -> float:
+        """What runs before this one have done of the comparison: 0 where there was none of the
+        same examples, settings, documents and graders."""
+        of = self._of
+        try:
+            found = json_reader.read(self._file.read_text(encoding="utf-8"))
+            share = float(found["share"]) if found["of"] == of else 0.0
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0  # none was kept, or it cannot be read: the whole is told
+        return min(1.0, max(0.0, share))
+
+    @cached_property
+    def _of(self) -> str:
+        return fingerprint_of(basis_of(self._project))
 
     def left_of(self, told: Estimate) -> Estimate:
         """What is to come of what was told of the whole."""
@@ -66,11 +80,3 @@ class EarlierRun:
         self._file.parent.mkdir(exist_ok=True)
         whole = self.share + (1.0 - self.share) * share
         write_json(self._file, {"of": self._of, "share": round(whole, 4)})
-
-    def _read(self) -> float:
-        try:
-            found = json_reader.read(self._file.read_text(encoding="utf-8"))
-            share = float(found["share"]) if found["of"] == self._of else 0.0
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0.0  # none was kept, or it cannot be read: the whole is told
-        return min(1.0, max(0.0, share))
