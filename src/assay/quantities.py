@@ -30,6 +30,12 @@ def say_number(value: float, digits: int = 12) -> str:
     return f"{Decimal(rounded):,f}" if size == 0 or least <= size < most else rounded
 
 
+def write_number(value: float) -> str:
+    """A number as it is typed, to its last digit: "12300.5" and "0.00005", without the commas of
+    `say_number`, which no field takes."""
+    return f"{Decimal(repr(value)).normalize():zf}"
+
+
 def say_time(at: datetime) -> str:
     """When something was, in a terminal: in UTC and to the minute, as "2026-11-28 19:17"."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

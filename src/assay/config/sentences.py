@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Any
+
+from assay.quantities import write_number
 
 _PARSED = {"int_parsing": "a whole number", "float_parsing": "a number"}
 _LIMITS = {
@@ -34,7 +35,7 @@ def sentence(raw: Any) -> str:
         message = f"it should be {_PARSED[kind]}, not {raw['input']!r:.60}"
     elif kind in _LIMITS:
         words, name = _LIMITS[kind]
-        message = f"it should be {words} {Decimal(repr(raw['ctx'][name])).normalize():f}"
+        message = f"it should be {words} {write_number(raw['ctx'][name])}"
     elif kind == "too_short":
         least = raw["ctx"]["min_length"]
         message = f"it needs at least {'one entry' if least == 1 else f'{least} entries'}"

@@ -17,6 +17,7 @@ from nicegui import events, ui
 from pydantic import BaseModel
 
 from assay.errors import UsageError
+from assay.quantities import write_number
 from assay.studio.dialogs import lead_to
 
 NO_NUMBER = "This cannot be empty. Enter a number."
@@ -64,7 +65,7 @@ class NumberInput(ui.number):
             return None
         if math.isnan(value) or value == parse_number(self._typed, self._unit):
             return self._typed
-        return str(int(value)) if float(value).is_integer() else write_number(value)
+        return write_number(value)
 
 
 def parse_number(typed: str, unit: str = "") -> float | None:
@@ -175,11 +176,6 @@ def outside(
     if most is not None and value > most:
         return f"{_say(value)} is too much: at most {write_number(most)}{unit}."
     return None
-
-
-def write_number(value: float) -> str:
-    """As people write it: not as 1e+07."""
-    return f"{Decimal(repr(float(value))).normalize():f}"
 
 
 def _say(value: float) -> str:

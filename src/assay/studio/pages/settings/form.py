@@ -15,6 +15,7 @@ from assay.candidates.registry import specs
 from assay.config import Config, join_names, split_names
 from assay.errors import UsageError
 from assay.project import settings
+from assay.quantities import write_number
 from assay.studio import widgets as w
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.controls import (
@@ -28,12 +29,7 @@ from assay.studio.shared.controls import (
 )
 from assay.studio.shared.findings import TASKS
 from assay.studio.shared.names import method_names, plain_label
-from assay.studio.shared.numbers import (
-    parse_number,
-    refuse_fraction,
-    require_number,
-    write_number,
-)
+from assay.studio.shared.numbers import parse_number, refuse_fraction, require_number
 
 
 class SettingsForm(Controls[Config]):
