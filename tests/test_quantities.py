@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from assay.progress import LineTask, describe_info
-from assay.quantities import say_count, say_number, say_time, write_number
+from assay.quantities import say_count, say_number, say_share, say_time, write_number
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,11 @@ def test_a_number_as_it_is_typed_has_neither_commas_nor_an_exponent() -> None:
     written = [write_number(value) for value in (2**63, 1e16, 12_300.5, 1000, 5e-05, -0.0, 0.1)]
     assert written[0] == "9223372036854775808"
     assert written[1:] == ["10000000000000000", "12300.5", "1000", "0.00005", "0", "0.1"]
+
+
+def test_a_share_is_said_in_percent() -> None:
+    said = [say_share(0.07), say_share(0.125), say_share(0.0), say_share(0.012_66, 2)]
+    assert said == ["7 %", "12.5 %", "0 %", "1.3 %"]
 
 
 def test_one_is_not_several() -> None:

@@ -36,6 +36,11 @@ def write_number(value: float) -> str:
     return f"{Decimal(repr(value)).normalize():zf}"
 
 
+def say_share(share: float, digits: int = 6) -> str:
+    """A share in percent, as "12.5 %"; see `say_number` for its digits."""
+    return f"{say_number(100 * share, digits)} %"
+
+
 def say_time(at: datetime) -> str:
     """When something was, in a terminal: in UTC and to the minute, as "2026-11-28 19:17"."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

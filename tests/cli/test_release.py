@@ -50,7 +50,7 @@ def test_a_release_from_promotion_to_rollback(served: Path) -> None:
         ask(served, "release", "canary", "pets", "10%", "tuned@3", "--force", "a trial", "--json")
     )
     assert (made["share"], made["canary"], made["reason"]) == (0.1, "tuned@3", "a trial")
-    assert "to 25% of the callers" in ask(served, "release", "canary", "pets", "25%")
+    assert "to 25 % of the callers" in ask(served, "release", "canary", "pets", "25%")
     assert "serves tuned@2 again" in ask(served, "release", "rollback", "pets")
     actions = [c["action"] for c in json.loads(ask(served, "release", "history", "pets", "--json"))]
     assert actions == ["rollback", "canary", "canary", "promote"]

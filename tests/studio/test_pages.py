@@ -198,10 +198,10 @@ def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
 
 def test_promote_trial_and_roll_back(here: Tab) -> None:
     page = here.open("/releases")
-    expect(page.get_by_text("canary: 10%")).to_be_visible()
+    expect(page.get_by_text("canary: 10 %")).to_be_visible()
     page.get_by_role("button", name="Roll back", exact=True).click()
     page.get_by_role("button", name="Roll back now").click()
-    expect(page.get_by_text("canary: 10%")).to_have_count(0)
+    expect(page.get_by_text("canary: 10 %")).to_have_count(0)
     here.settled()
     # Nobody is chosen unasked, unless it is the one that is recommended.
     expect(page.get_by_role("button", name=re.compile("^Promote "))).to_have_count(0)

@@ -13,6 +13,7 @@ from assay.cli.options import Folder, ask_consent, open_workspace, with_json
 from assay.cli.output import print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
+from assay.quantities import say_share
 
 app = typer.Typer(
     help="Manage releases: names under which agents are served.", no_args_is_help=True
@@ -58,7 +59,7 @@ def _describe_canary(done: Any) -> str:
     if done.canary is None:
         return f"{done.name} now serves only {done.label} (change {done.number})."
     return (
-        f"{done.name} now serves {done.canary_label} to {100 * done.share:g}% of the callers, "
+        f"{done.name} now serves {done.canary_label} to {say_share(done.share)} of the callers, "
         f"{done.label} to the others (change {done.number})."
     )
 
@@ -115,7 +116,7 @@ def rollback(name: Name, consent: Consent = None, folder: Folder = Path(".")) ->
 def _print_history(found: Any) -> None:
     rows = []
     for change in found:
-        running = f"{change.canary_label} {100 * change.share:g}%" if change.canary else ""
+        running = f"{change.canary_label} {say_share(change.share)}" if change.canary else ""
         word = f"comparison {change.comparison[:16]}" if change.comparison else ""
         if change.reason:
             word = f"forced: {change.reason}" + (f" ({word})" if word else "")
@@ -136,7 +137,7 @@ def history(name: Name, folder: Folder = Path(".")) -> Any:
 def _print_releases(found: Any) -> None:
     rows = []
     for one in found:
-        running = f"{one['canary']} {100 * one['share']:g}%" if one["canary"] else ""
+        running = f"{one['canary']} {say_share(one['share'])}" if one["canary"] else ""
         traces = "kept" if one["traces"] else "off"
         rows.append((one["name"], one["agent"], running, traces, datetime.fromisoformat(one["at"])))
     none = "There are no releases yet. `assay release promote` creates one."

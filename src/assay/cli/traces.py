@@ -11,7 +11,7 @@ import typer
 from assay.cli.options import Folder, open_workspace, with_json
 from assay.cli.output import print_table, shorten
 from assay.errors import AssayError
-from assay.quantities import say_time
+from assay.quantities import say_share, say_time
 
 app = typer.Typer(
     help="Manage traces: requests that are kept with their answers, feedback and labels.",
@@ -44,7 +44,7 @@ def on(
 
     releases.traces_on(open_workspace(folder), release, sample=sample, days=days, most=most)
     print(
-        f"Requests to {release} are kept for {days} days, at most {most}; {100 * sample:g}% are "
+        f"Requests to {release} are kept for {days} days, at most {most}; {say_share(sample)} are "
         "drawn for labelling."
     )
     with suppress(AssayError):  # promoted without a score that answers can be held against

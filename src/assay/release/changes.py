@@ -21,6 +21,7 @@ from assay.compare.records import load_results
 from assay.config.names import LONGEST_MESSAGE, check_text
 from assay.errors import Step, UsageError
 from assay.models.catalogue import CATALOGUE
+from assay.quantities import say_share
 from assay.release.evidence import Evidence, judge, judge_forced
 from assay.release.releases import Release, ReleaseError, current, history, newest
 from assay.store.audit import record
@@ -130,8 +131,8 @@ def canary(
     """
     if not 0 <= share < 1:
         raise UsageError(
-            f"{100 * share:g}% is not a valid share for a canary.",
-            fix=f"Give 0% to below 100%; to serve all callers, use {Step.PROMOTE}.",
+            f"{say_share(share)} is not a valid share for a canary.",
+            fix=f"Give 0 % to below 100 %; to serve all callers, use {Step.PROMOTE}.",
         )
     before = current(store, project, name)
     after = ReleaseRow(

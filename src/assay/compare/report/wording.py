@@ -14,7 +14,7 @@ from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.routing import ScoreDifference
-from assay.quantities import say_number
+from assay.quantities import say_number, say_share
 
 
 def headline(verdict: Verdict) -> str:
@@ -307,7 +307,7 @@ def routing(found: Routing) -> str:
     if found.target is not None and found.against_target is not None:
         kept = {"better": "is kept", "worse": "is missed", "tie": "may be kept or missed"}
         said.append(
-            f"{100 * found.target:g} % of {arms[-1].name}'s quality, which the threshold was "
+            f"{say_share(found.target)} of {arms[-1].name}'s quality, which the threshold was "
             f"chosen for on validation, {kept[found.against_target.call]}."
         )
     if found.curve is not None:

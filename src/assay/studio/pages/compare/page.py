@@ -20,7 +20,7 @@ from assay.project import comparisons, jobs
 from assay.project.comparisons import Summary
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
-from assay.quantities import say_count, say_number
+from assay.quantities import say_count, say_number, say_share
 from assay.release.releases import Release
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm
@@ -161,10 +161,9 @@ async def _agree_to_open(context: PageContext) -> bool:
         f"Open the holdout for the {wording.ordinal(coming.number)} time?",
         f"{what} If that changes a candidate, or what the verdict needs (minimum score, margin, "
         "grader), the holdout is used once more. So that luck is not mistaken for progress, the "
-        f"verdict then requires stronger proof: a chance of error of "
-        f"{100 * coming.level:.2g} % instead of {100 * coming.first_level:.2g} % the first time. "
-        "With a new holdout (“Replace the holdout” on the page Data) this starts again from the "
-        "first time.",
+        f"verdict then requires stronger proof: a chance of error of {say_share(coming.level, 2)} "
+        f"instead of {say_share(coming.first_level, 2)} the first time. With a new holdout "
+        "(“Replace the holdout” on the page Data) this starts again from the first time.",
         "Compare again",
     )
 

@@ -19,7 +19,7 @@ from assay.project.releases import traffic
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores, find_scores
 from assay.project.releases.traffic import Day
-from assay.quantities import say_count
+from assay.quantities import say_count, say_share
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release, find_promotion
 from assay.studio import widgets as w
@@ -160,7 +160,7 @@ def _show_releases(found: Sequence[dict[str, Any]], wanted: str, plain: Mapping[
                     typed_term(plain[one["agent"]], one["agent"])
                 with ui.element("td"):
                     if one["canary"]:
-                        share = f"{100 * one['share']:g}%"
+                        share = say_share(one["share"])
                         typed_term(f"{plain[one['canary']]}, {share}", one["canary"])
                 w.text(format_day(datetime.fromisoformat(one["at"])), tag="td")
 
@@ -173,7 +173,7 @@ def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, 
                 w.text(now.name, tag="h2")
                 w.badge("active", "good")
                 if now.canary:
-                    w.badge(f"canary: {100 * now.share:g}%", "warn")
+                    w.badge(f"canary: {say_share(now.share)}", "warn")
             if context.may("editor") and (now.canary or now.previous):
                 _show_rollback(context, shown)
         with w.row("figures"):
@@ -182,7 +182,7 @@ def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, 
                 trial = str(now.canary_label)
                 w.figure(
                     plain[trial],
-                    f"canary, answers {100 * now.share:g}% of the callers",
+                    f"canary, answers {say_share(now.share)} of the callers",
                     typed_text(trial),
                 )
             w.figure(format_day(now.at), f"last changed, by {format_author(now.who)}")
@@ -335,7 +335,7 @@ def _show_canary(context: PageContext, now: Release, label: str, reason: ReasonF
             if done is None:
                 return
             trial = exact_label(str(done.canary_label))
-            notify(f"{trial} now answers {100 * done.share:g}% of the callers.")
+            notify(f"{trial} now answers {say_share(done.share)} of the callers.")
             ui.navigate.reload()
 
         w.button("Start the canary", click, icon="science")
@@ -351,7 +351,7 @@ def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
                 with ui.element("td"):
                     typed_term(plain[one.label], one.label)
                     if one.canary_label:
-                        share = f"canary {100 * one.share:g}%"
+                        share = f"canary {say_share(one.share)}"
                         with ui.element("div"):
                             typed_term(f"{plain[one.canary_label]}, {share}", one.canary_label)
                 with ui.element("td"):

@@ -11,7 +11,7 @@ from assay.errors import AssayError, UsageError
 from assay.project import releases
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
-from assay.quantities import say_count
+from assay.quantities import say_count, say_share
 from assay.release.traces import Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import errors_at
@@ -87,7 +87,7 @@ def explain_nothing_to_judge(kept: KeptTraces) -> str:
     """Why no answer is to be judged: nothing is kept, the sample is empty, or it is judged."""
     if not kept.of_agent:
         return "There is nothing to judge now: there is no trace of this agent's answers."
-    share = f"{100 * kept.share:g} % of the traces are drawn for it as they come"
+    share = f"{say_share(kept.share)} of the traces are drawn for it as they come"
     if not kept.active:
         share = "no new traces are kept"
     if not kept.sampled:
