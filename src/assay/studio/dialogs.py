@@ -198,14 +198,13 @@ def errors_at(
     except AssayError as error:
         if kinds and not isinstance(error, kinds):
             raise
-        field.error = say_at(str(say(error)))
-        lead_to(field)
+        tell_at(field, str(say(error)))
         raise ToldError(error.what) from error
 
 
-def tell_at(field: ValidationElement[Any], error: AssayError) -> None:
+def tell_at(field: ValidationElement[Any], wrong: AssayError | str) -> None:
     """Say at a field what is wrong with its value."""
-    field.error = say_at(str(error))
+    field.error = say_at(str(wrong))
     lead_to(field)
 
 

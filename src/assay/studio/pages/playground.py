@@ -33,6 +33,7 @@ from assay.studio.shared.chat import (
 from assay.studio.shared.names import called_in_turn, plain_labels, typed_term, version_names
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.streams import ask, format_tokens
+from assay.studio.words import stand_alone
 
 MOST = 4
 """Side by side; more cannot be read, and this machine answers one word at a time."""
@@ -171,7 +172,7 @@ class _Column:
         try:
             reply = await ask(context, self.name, turns, self.answer.set_text, options, tools)
         except AssayError as error:
-            self.answer.text = str(error)
+            self.answer.text = stand_alone(error)
             self.answer.classes("bad")
             return
         except asyncio.CancelledError:

@@ -17,6 +17,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, errors_at, lead_to, notify
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.names import exact_label, plain_label, typed_hint
+from assay.studio.words import stand_alone
 
 
 @action("admin")
@@ -45,7 +46,9 @@ async def with_consent(
                     error.what,
                     fix="An admin can give consent: Keys and people, Providers, Give consent.",
                 ) from None
-            why = f"{error.what} Whoever runs it can read them, and this project's rows."
+            why = (
+                f"{stand_alone(error.what)} Whoever runs it can read them, and this project's rows."
+            )
             if not await confirm(f"Allow sending requests to {error.provider}?", why, "Allow"):
                 return None
             await context.do(allow_provider, error.provider)

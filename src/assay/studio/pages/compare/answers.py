@@ -25,6 +25,7 @@ from assay.studio.shared.grading import (
     find_primary,
 )
 from assay.studio.shared.sentence import sentence
+from assay.studio.words import stand_alone
 
 SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
@@ -81,7 +82,7 @@ def answers_card(context: PageContext, result: Result) -> None:
             except AssayError as error:
                 if is_latest():
                     with w.refill(shown):
-                        w.text(str(error), "soft")
+                        w.text(stand_alone(error), "soft")
                 return
             if not is_latest():
                 return

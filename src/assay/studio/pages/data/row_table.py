@@ -40,6 +40,7 @@ from assay.studio.pages.data.record_form import (
 from assay.studio.pages.data.row_filter import describe_count, make_filter, refuse_long
 from assay.studio.session import LatestRequest, PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState
+from assay.studio.words import stand_alone
 
 V = TypeVar("V", str, int)
 ROWS = "/data/rows"
@@ -279,12 +280,10 @@ class RowTable:
                 kind = {"rejected": "bad", "undivided": "warn"}.get(part, "good")
                 w.badge(PART_NAMES[part], kind)
             for one in problems:
-                message = one["message"]
-                said = f"{message[:1].upper()}{message[1:]} {one['fix']}"
-                w.text(said, "warn note pre")
+                w.text(stand_alone(f"{one['message']} {one['fix']}"), "warn note pre")
             if fixed is not None:
                 _show_texts(texts)
-                w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
+                w.text(stand_alone(fixed), "soft note")
             inputs = make_inputs(record, may, read_labels(self._context))
 
             async def save() -> None:

@@ -17,6 +17,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import errors_at
 from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import PageContext, action, workspace_action
+from assay.studio.words import stand_alone
 
 CARDS = {"stale": "lost", "holds": "accent"}
 
@@ -27,7 +28,7 @@ def read_staleness(context: PageContext, name: str) -> tuple[str, str]:
     try:
         watched = releases.watch_release(context.workspace, name)
     except AssayError as error:
-        return error.what, "open"
+        return stand_alone(error.what), "open"
     return watched.sentence, watched.outcome
 
 

@@ -32,7 +32,7 @@ from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.findings import tell_addition
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, to_share
-from assay.studio.words import format_day, format_time
+from assay.studio.words import format_day, format_time, stand_alone
 
 SHOWN = 20
 MASKED = (
@@ -58,8 +58,7 @@ def describe_rejected(written: ExportedExamples) -> str:
         if CODES[code][0] == "error"
     )
     where = f"{whys}. They are in data/{Path(written.rejected_file or '').name}."
-    prompt = written.prompt or ""
-    return f"{where} {prompt[:1].upper()}{prompt[1:]}".rstrip()
+    return f"{where} {stand_alone(written.prompt or '')}".rstrip()
 
 
 TRACE = "A trace is one request with its answer, kept on this machine because you said so."

@@ -35,6 +35,7 @@ from assay.studio.shared.findings import (
     show_spaces,
 )
 from assay.studio.shared.upload import DocumentUpload, remove_document, show_unread
+from assay.studio.words import stand_alone
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 """Endings of files whose rows are better changed in the program that wrote them."""
@@ -121,7 +122,7 @@ class ProposalStep:
             elif found.question is not None:
                 with w.section(
                     "A project cannot be created from this file yet",
-                    found.question.what,
+                    stand_alone(found.question.what),
                     style="lost",
                 ):
                     if found.question.fix:

@@ -20,9 +20,10 @@ from assay.project.jobs.training import (
     TrainingOptions,
 )
 from assay.studio import widgets as w
-from assay.studio.dialogs import open_dialog
+from assay.studio.dialogs import open_dialog, say_at
 from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
+from assay.studio.words import stand_alone
 from assay.train.trials import TRIALS
 
 EFFORT_WORDS: dict[Effort, str] = {
@@ -101,7 +102,7 @@ class OptionsDialog:
             estimate = _format_estimate(seconds, at_most=self._at_most)
         except AssayError as error:
             is_possible = False
-            estimate = f"{error.what[:1].upper()}{error.what[1:]} {error.fix or ''}".strip()
+            estimate = stand_alone(error)
         if not is_latest() or self._dialog.is_deleted:
             return
         self._estimate.text = estimate
@@ -148,7 +149,7 @@ async def _ask_version(context: PageContext) -> None:
                 if called:
                     check_new_name(called)
             except UsageError as error:
-                name.error = str(error)
+                name.error = say_at(str(error))
                 return None
             return TrainingOptions(chosen, effort.value, called or None)
 
