@@ -113,11 +113,12 @@ def to_percent(share: float) -> float:
     return float(Decimal(repr(float(share))) * 100)
 
 
-def find_limits(settings: type[BaseModel], name: str) -> tuple[float | None, float | None]:
-    """The least and the most that a setting may be, None where it has no such limit."""
+def _find_limits(settings: type[BaseModel], name: str) -> tuple[float, float]:
+    """The least and the most that a setting may be. One that has no `ge` or no `le` is a bug here:
+    its field would take anything."""
     found = settings.model_fields[name].metadata
-    least = next((one.ge for one in found if hasattr(one, "ge")), None)
-    most = next((one.le for one in found if hasattr(one, "le")), None)
+    [least] = [one.ge for one in found if hasattr(one, "ge")]
+    [most] = [one.le for one in found if hasattr(one, "le")]
     return least, most
 
 
@@ -143,7 +144,7 @@ def number_input(
         options: of `ui.number`.
     """
     if of is not None:
-        least, most = find_limits(*of)
+        least, most = _find_limits(*of)
     made: NumberInput = NumberInput(
         value,
         validation=lambda given: (
