@@ -29,7 +29,7 @@ from assay.release import changes
 from assay.studio import dialogs
 from assay.studio.dialogs import KEPT, ToldError, errors_at, say_at
 from assay.studio.pages.agent.form import AgentForm
-from assay.studio.pages.data.row_filter import refuse_long as refuse_filter
+from assay.studio.pages.data.row_filter import refuse_long
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.shared.controls import Control, Controls
 from assay.studio.shared.numbers import NumberInput
@@ -256,8 +256,8 @@ def test_a_name_in_other_capitals_is_the_same_name(
 
 
 def test_rows_are_not_searched_for_more_than_an_address_holds() -> None:
-    assert refuse_filter(None) is None
-    assert is_plain(str(refuse_filter(LONG)))
+    assert refuse_long(None) is None
+    assert is_plain(str(refuse_long(LONG)))
 
 
 def test_an_error_is_told_at_its_field_and_ends_the_handler(

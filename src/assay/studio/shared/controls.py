@@ -274,7 +274,7 @@ class Controls(Generic[S]):
         if self._current and control.made.value == control.read(self._parsed):
             return
         try:
-            refuse_long(control.made.value)
+            check_length(control.made.value)
             values = control.write(control.made.value)
         except UsageError as error:
             control.tell(say_at(str(error)))
@@ -304,7 +304,7 @@ def _offer(made: ui.select, value: Any) -> None:
         made.set_options([*options, value])
 
 
-def refuse_long(value: Any) -> None:
+def check_length(value: Any) -> None:
     """Raises UsageError where a text is longer than any that is read."""
     if isinstance(value, str) and len(value) > LONGEST:
         raise UsageError(

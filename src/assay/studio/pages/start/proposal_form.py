@@ -21,7 +21,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import errors_at
 from assay.studio.session import LatestRequest
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
-from assay.studio.shared.controls import TYPING, refuse_long
+from assay.studio.shared.controls import TYPING, check_length
 from assay.studio.shared.findings import TASKS, show_spaces
 from assay.studio.shared.grading import explain_grading
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, to_share
@@ -259,7 +259,7 @@ class ProposalForm:
         self._boxes.told.text = "" if chosen else "Select at least one candidate."
         for text in (self._abstain, self._prompt):
             with errors_at(text):
-                refuse_long(text.value)
+                check_length(text.value)
         if not chosen or not are_valid(self._enough, self._monthly, self._machine, self._hours):
             return
         self._go.props("loading")
