@@ -92,8 +92,14 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     page.get_by_role("option", name="The first candidate scores higher").click()
     expect(status).to_have_text(f"{counts[1]} of 240 holdout examples")
     page.get_by_role("combobox", name="Show", exact=True).click()
+    page.get_by_role("option", name="The second candidate scores higher").click()
+    expect(status).to_have_text(f"{counts[2]} of 240 holdout examples")
+    here.look("light", 1320)
+    heights = "(boxes) => boxes.map((box) => box.querySelector('.q-field__control').clientHeight)"
+    assert set(page.locator(".answer-filter > .field").evaluate_all(heights)) == {40}  # one line
+    page.get_by_role("combobox", name="Show", exact=True).click()
     page.get_by_role("option", name="All candidates fail").click()
-    expect(status).not_to_have_text(f"{counts[1]} of 240 holdout examples")
+    expect(status).not_to_have_text(f"{counts[2]} of 240 holdout examples")
     page.get_by_role("combobox", name="Show", exact=True).click()
     page.get_by_role("option", name="The label is worth a second look").click()
     found = page.get_by_text("worth a second look: both candidates").inner_text()

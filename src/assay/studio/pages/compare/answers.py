@@ -57,7 +57,7 @@ def answers_card(context: PageContext, result: Result) -> None:
         if spec is not None:
             w.text(explain_grading(spec), "soft note")
         advice = ui.element("div").classes("stack")
-        with w.row("top-aligned"):
+        with w.row("top-aligned answer-filter"):
             offered = {key: text for key, text in FILTERS.items() if doubtful or key != "doubtful"}
             which = w.field("Show", ui.select(offered, value="differ"))
             a = w.field("First candidate", ui.select(names, value=first))
