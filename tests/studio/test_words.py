@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 from assay.errors import AssayError
-from assay.studio.words import format_day, format_time, stand_alone
+from assay.studio.words import format_clock, format_day, format_time, stand_alone
 
 AT = datetime(2026, 11, 3, 9, 5, tzinfo=UTC)
 
@@ -13,6 +13,12 @@ AT = datetime(2026, 11, 3, 9, 5, tzinfo=UTC)
 def test_a_time_breaks_between_day_and_hour_alone() -> None:
     assert format_time(AT).split(" ") == [f"{format_day(AT)},", "09:05\N{NO-BREAK SPACE}UTC"]
     assert format_day(AT).split() == ["3", "Nov", "2026"]
+
+
+def test_a_time_of_elsewhere_is_said_in_utc() -> None:
+    there = AT.astimezone(timezone(timedelta(hours=-10)))
+    assert format_time(there) == format_time(AT)
+    assert format_clock(there) == "09:05:00 UTC"
 
 
 def test_a_notice_begins_with_a_capital_or_a_name() -> None:

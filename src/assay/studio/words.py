@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from assay.errors import AssayError
 
@@ -10,6 +10,7 @@ from assay.errors import AssayError
 def format_time(at: datetime) -> str:
     """When something was, for a person: short, and in UTC, so that all read the same. In a narrow
     place it breaks between day and time alone."""
+    at = at.astimezone(UTC)
     return f"{format_day(at)}, {at:%H:%M}\N{NO-BREAK SPACE}UTC"
 
 
@@ -20,7 +21,7 @@ def format_day(day: date) -> str:
 
 def format_clock(at: datetime) -> str:
     """When a line of a log was written, whose day is said elsewhere."""
-    return f"{at:%H:%M:%S} UTC"
+    return f"{at.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def format_size(bytes: int) -> str:
