@@ -1,4 +1,4 @@
-"""Counts, numbers and times as a person writes them: what pages, terminals and reports say."""
+"""Counts, numbers, shares and times as a person writes them, on pages, terminals and in reports."""
 
 from __future__ import annotations
 
