@@ -11,10 +11,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,6 +23,7 @@ from assay.project.start.creation import create
 from assay.project.start.init import Choices, draft
 from assay.project.workspace import Workspace
 from tests.compat.logs.promptfoo_cases import ANSWERS, CELLS, VARIABLE
+from tests.compat.logs.provider import JSON, serving
 
 RELEASE = "desk"
 INPUTS = ("null", '[{"role": "user"}]', '"A" \\ <b> & é', "two\nlines", "- role: user")
@@ -106,30 +105,14 @@ def rows_of(config: Path) -> list[Example]:
 
 @contextmanager
 def _server(answers: Mapping[str, str], asked: list[dict[str, Any]]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append({"model": body["model"], "messages": body["messages"]})
-            content = answers[body["messages"][-1]["content"]]
-            message = {"role": "assistant", "content": content}
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
-            sent = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
+    def answer(_: str, body: dict[str, Any]) -> tuple[str, str]:
+        asked.append({"model": body["model"], "messages": body["messages"]})
+        message = {"role": "assistant", "content": answers[body["messages"][-1]["content"]]}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        return json.dumps({"object": "chat.completion", "choices": [choice]}), JSON
 
-        def log_message(self, *_: Any) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(answer) as url:
+        yield f"{url}/v1"
 
 
 def _run(program: Path, *arguments: str) -> None:

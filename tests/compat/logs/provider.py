@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
@@ -15,6 +15,7 @@ QUESTION = "Where is my card?"
 SYSTEM = "Name the desk that answers the message of the customer, and nothing else."
 PARAMETERS = {"type": "object", "properties": {"card": {"type": "integer"}}, "required": ["card"]}
 CALL = {"name": "find", "arguments": '{"card": 3}'}
+JSON = "application/json"
 _NUMBERS = count(1)
 
 
@@ -106,34 +107,47 @@ _ANSWERS = {
 }
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        path = next(path for path in _ANSWERS if self.path.endswith(path))
-        kind, answer, pieces = _ANSWERS[path]
-        whole = answer(asked, f"{kind}_{next(_NUMBERS)}")
-        body, type = json.dumps(whole), "application/json"
-        if asked.get("stream"):
-            assert pieces is not None
-            body = "".join(f"data: {json.dumps(one)}\n\n" for one in pieces(whole))
-            body, type = f"{body}data: [DONE]\n\n", "text/event-stream"
-        self.send_response(200)
-        self.send_header("Content-Type", type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+def _answer(path: str, asked: dict[str, Any]) -> tuple[str, str]:
+    kind, answer, pieces = next(one for end, one in _ANSWERS.items() if path.endswith(end))
+    whole = answer(asked, f"{kind}_{next(_NUMBERS)}")
+    if not asked.get("stream"):
+        return json.dumps(whole), JSON
+    assert pieces is not None
+    events = "".join(f"data: {json.dumps(one)}\n\n" for one in pieces(whole))
+    return f"{events}data: [DONE]\n\n", "text/event-stream"
 
 
 @contextmanager
-def provider() -> Iterator[str]:
-    """Its address, as long as it runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+def serving(answer: Callable[[str, dict[str, Any]], tuple[str, str]]) -> Iterator[str]:
+    """The address of a server, as long as it runs.
+
+    Args:
+        answer: to the path and the JSON of a request: a body and its type.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body, type = answer(self.path, asked)
+            sent = body.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", type)
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def provider() -> AbstractContextManager[str]:
+    """Its address, as long as it runs."""
+    return serving(_answer)
