@@ -17,7 +17,7 @@ _LEAD = """(id) => setTimeout(() => {
   const wrong = form?.querySelector(".q-field--error, .bad[role=alert]:not(:empty)");
   for (let box = wrong; (box = box?.parentElement?.closest("details")); ) box.open = true;
   wrong?.scrollIntoView({ block: "center" });
-  wrong?.querySelector("input, textarea, [tabindex]")?.focus({ preventScroll: true });
+  wrong?.querySelector("input, textarea, [tabindex='0']")?.focus({ preventScroll: true });
 }, 50)"""
 """What the server has said comes before this, and is drawn a little later."""
 
