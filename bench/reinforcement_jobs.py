@@ -1,0 +1,183 @@
+"""What reinforcement adds to a supervised version in the time that the supervised one has taken.
+
+    PYTHONPATH=. python bench/reinforcement_jobs.py [snips sgd-restaurants ferry] [--quick]
+
+Of each job a version is trained as `fine-tune` does, with one seed. From there three ways go on for
+as long as that has taken: reinforcement whose reward is the job's primary grader; supervised
+training with twice the epochs, from the base; none. All take part in one comparison, free or
+constrained as validation chooses. Times are the clock's, so nothing else may run. A version that is
+there is not trained again. What came out is kept in FOLDER and written into
+`docs/reinforcement.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from assay.agent import texts
+from assay.cli.progress import Terminal
+from assay.compare.result import Result
+from assay.config import CONFIG_FILE
+from assay.config.yaml_text import edit
+from assay.project import Project, Workspace, agents
+from assay.project import open as open_project
+from assay.project.train import TrainingResult
+from assay.store.files import write_atomic, write_json
+from assay.train.job import StepReport
+from verdicts import make
+
+PAGE = Path(__file__).parent.parent / "docs" / "reinforcement.md"
+BEGIN, END = "<!-- measured: equal time -->\n", "<!-- end -->\n"
+JOBS = ("snips", "sgd-restaurants", "ferry")
+SUPERVISED, LONGER, REINFORCED = "supervised", "supervised-longer", "reinforced"
+ROWS = {
+    "candidates": ["nearest-answer"],
+    "baselines": False,
+    "data.holdout_rows": 200,
+    "fine_tune.seeds": 1,
+    "fine_tune.reinforcement.validation_rows": 48,
+    "fine_tune.reinforcement.evaluate_every": 5,
+    "fine_tune.reinforcement.steps": 200,
+    "fine_tune.patience": 100,  # the clock alone ends it
+}
+QUICK = {"data.holdout_rows": 20, "data.train_rows": 40, "fine_tune.epochs": 1}
+
+
+@dataclass
+class Way:
+    """One way to spend the time: its version, what that took, and what it did.
+
+    Attributes:
+        seconds: of the training, what it starts from and validation on the way included.
+        steps: done; `best` is the one that was kept.
+    """
+
+    name: str
+    version: str
+    seconds: float
+    steps: int
+    best: int
+
+
+def until(seconds: float) -> Callable[[StepReport], str | None]:
+    """Ends a training so long after this call."""
+    began = time.monotonic()
+
+    def reached(_report: StepReport) -> str | None:
+        return "the time is over" if time.monotonic() - began >= seconds else None
+
+    return reached
+
+
+def way_of(name: str, made: TrainingResult) -> Way:
+    """What a training has come to."""
+    result = made.result
+    seconds = result.seconds + result.preparation_seconds
+    return Way(name, made.version, seconds, result.steps, result.best_step)
+
+
+def measure(name: str, folder: Path, terminal: Terminal, *, quick: bool) -> dict[str, Any]:
+    """Train all ways of a job, then compare them on its holdout."""
+    made = make(name, folder, terminal)
+    path = made.root / CONFIG_FILE
+    text = edit(path.read_text("utf-8"), ROWS | (QUICK if quick else {}))
+
+    def train(settings: Mapping[str, object], seconds: float | None = None) -> TrainingResult:
+        write_atomic(path, edit(text, settings))
+        stop = None if seconds is None else until(seconds)
+        return open_project(made.root).train(terminal, stop_when=stop)
+
+    first = train({})
+    ways = [way_of(SUPERVISED, first)]
+    epochs = {"fine_tune.epochs": 2 * int(first.settings["epochs"])}
+    ways.append(way_of(LONGER, train(epochs)))
+    ways.append(way_of(REINFORCED, train({"fine_tune.method": "reinforcement"}, ways[0].seconds)))
+    write_atomic(path, text)
+    result = compare(open_project(made.root), ways, terminal)
+    return {"job": name, "ways": [asdict(way) for way in ways], "result": result}
+
+
+def compare(project: Project, ways: list[Way], terminal: Terminal) -> dict[str, Any]:
+    """Save an agent with each version, and let all take part in one opening of the holdout."""
+    context, workspace = project.context(terminal), Workspace(project.root)
+    saved = []
+    for way in ways:
+        prompt, model = context.training_prompt, f"version:{way.version}"
+        agent = context.chat_agent(model=model, system_prompt=prompt)
+        chosen = context.choose_constraint(agent, context.measure(agent)).agent
+        text = texts.as_yaml(chosen)
+        there = {one.name: one for one in agents.list_agents(workspace)}
+        if way.name not in there:
+            agents.save(workspace, way.name, text, based_on=None, message="")
+        saved.append(f"{way.name}@1")
+    done = project.compare(agents=saved, reason="bench/reinforcement_jobs.py", progress=terminal)
+    return done.result.model_dump(mode="json")
+
+
+def rows_of(found: dict[str, Any]) -> list[str]:
+    """A line of the table for each way of a job."""
+    result = Result.model_validate(found["result"])
+    base = f"{SUPERVISED}-1"
+    lines = []
+    for way in (Way(**one) for one in found["ways"]):
+        name = f"{way.name}-1"
+        (own,) = (one for one in result.candidates if one.name == name)
+        ahead = "–"
+        for pair in result.pairs:
+            if {pair.a, pair.b} == {name, base}:
+                seen = pair if pair.a == name else pair.turned()
+                low, high = 100 * seen.low, 100 * seen.high
+                ahead = f"{100 * seen.difference:+.1f} ({low:+.1f} to {high:+.1f})"
+        score = " to ".join(f"{100 * (one or 0):.1f}" for one in (own.low, own.high))
+        score = f"{100 * (own.score or 0):.1f} ({score})"
+        lines.append(
+            f"| {found['job']}, {result.primary}, {result.data.holdout} rows | {way.name} | "
+            f"{way.seconds / 60:.1f} | {way.steps}, {way.best} | {score} | {ahead} |"
+        )
+    return lines
+
+
+def write_page(folder: Path) -> None:
+    """Put the tables of all jobs that were measured into the page."""
+    files = [folder / f"{name}.json" for name in JOBS]
+    found = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
+    head = (
+        "| job | version | minutes | steps, best | score | ahead of the supervised one |",
+        "|---|---|---|---|---|---|",
+    )
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    machine = f"2 cores, nothing else running. Python {platform.python_version()}, {libraries}."
+    lines = [*head, *(line for one in found for line in rows_of(one)), "", machine]
+    text = PAGE.read_text("utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_atomic(PAGE, before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + after)
+
+
+def main() -> None:
+    """Measure the named jobs, then write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("jobs", nargs="*", default=JOBS)
+    parser.add_argument("--folder", type=Path, default=Path("reinforcement-jobs"))
+    parser.add_argument("--quick", action="store_true", help="few rows, and no page")
+    given = parser.parse_args()
+    for name in given.jobs:
+        file = given.folder / f"{name}.json"
+        if not file.exists():
+            found = measure(name, given.folder, Terminal(), quick=given.quick)
+            write_json(file, found)
+        print("\n".join(rows_of(json.loads(file.read_text("utf-8")))), flush=True)
+    if not given.quick:
+        write_page(given.folder)
+
+
+if __name__ == "__main__":
+    main()
