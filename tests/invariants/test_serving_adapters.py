@@ -104,10 +104,10 @@ def _alone(files: dict[str | None, Path], asked: list[tuple[str | None, list[int
     return [kept[name, tuple(prompt)] for name, prompt in asked]
 
 
-def _wrong(found: list[Said], alone: list[Said]) -> list[int]:
-    """Requests answered from other numbers than alone."""
+def _wrong(found: list[Said], alone: list[Said]) -> list[tuple[int, Said, Said]]:
+    """Requests answered from other numbers than alone, with both answers."""
     pairs = enumerate(zip(found, alone, strict=True))
-    return [place for place, (ours, own) in pairs if not _same(ours, own)]
+    return [(place, ours, own) for place, (ours, own) in pairs if not _same(ours, own)]
 
 
 def _same(ours: Said, own: Said) -> bool:
