@@ -134,7 +134,11 @@ TUNED = {"fine_tune.seeds": 1}
 """Further ones would take hours of the five jobs."""
 JOBS = (
     AccountJob("banking77", _banking77, _route("cascade", "classifier", *LABELS)),
-    AccountJob("snips", _snips, _route("router", "extract", "nearest-answer", "extract")),
+    AccountJob(
+        "snips",
+        _snips,
+        _route("router", "extract", "nearest-answer", "extract", "fine-tune", "distill") | TUNED,
+    ),
     AccountJob("mts-header", _mts_header, _route("cascade", "classifier", *LABELS)),
     AccountJob(
         "e2e-style",
@@ -144,7 +148,8 @@ JOBS = (
     AccountJob(
         "sgd-restaurants",
         _sgd_restaurants,
-        _route("router", "extract-call", "nearest-answer", "extract-call"),
+        _route("router", "extract-call", "nearest-answer", "extract-call", "fine-tune", "distill")
+        | TUNED,
     ),
 )
 
