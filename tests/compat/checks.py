@@ -8,6 +8,8 @@
     checks.run()                     # one JSON line for each on standard output
 
 Each gets the server by OPENAI_BASE_URL and OPENAI_API_KEY, as the clients read them themselves.
+Each limits every answer that it asks for: of a model this small some go on until the context is
+full, minutes later. What has to be whole within its limit is asked for at temperature 0.
 """
 
 from __future__ import annotations

@@ -26,16 +26,19 @@ _FOOT = """
   that LiteLLM brings). *responses* is `/v1/responses`, *previous* and *conversation* what [it
   keeps](serving.md#responses-and-conversations). *fine-tuning*: a job that trains the starter (of
   LiteLLM: one that is created, looked up and cancelled).
-- That it is called right is checked, not how well the starter, a very small model, answers.
+- That it is called right is checked, not how well the starter, a very small model, answers. Each
+  answer has a limit in tokens, and at temperature 1 some of the starter's go on without one until
+  its context is full ([serving](serving.md#which-model-answers)); what has to be whole is asked for at
+  temperature 0.
 
 ## Installed together
 
-One environment for all is not to be had: llama-index needs openai below 3, and instructor and
-litellm need a jiter that keeps openai at 3.3. Four clash with Assay's own `constraints.txt`:
-openai-agents (websockets below 17), instructor (rich below 15), litellm (importlib-metadata below
-9) and llama-index (openai below 3). So there are three environments
-(`tests/compat/requirements`), each whole and pinned, and three releases of the client `openai`
-under test.
+One environment for all is not to be had: llama-index needs openai below 3, and instructor a jiter
+below 0.15, which keeps openai at 3.3 for all that is installed beside it. Four clash with Assay's
+own `constraints.txt`: openai-agents (websockets below 17), instructor (rich below 15, and jiter),
+litellm (importlib-metadata below 9) and llama-index (openai below 3). So there are three
+environments (`tests/compat/requirements`), each whole and pinned, and three releases of the client
+`openai` under test.
 """
 
 

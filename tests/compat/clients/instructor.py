@@ -16,6 +16,7 @@ from tests.compat.checks import MODEL, QUESTION, Checks, expect
 
 checks = Checks("instructor")
 ASK: list[Any] = [{"role": "user", "content": QUESTION}]
+WHOLE: dict[str, Any] = {"model": MODEL, "max_tokens": 200, "temperature": 0}
 
 
 class City(BaseModel):
@@ -30,7 +31,7 @@ def _client(mode: instructor.Mode) -> instructor.Instructor:
 
 
 def _ask(mode: instructor.Mode) -> None:
-    found = _client(mode).create(response_model=City, messages=ASK, model=MODEL, max_retries=0)
+    found = _client(mode).create(response_model=City, messages=ASK, max_retries=0, **WHOLE)
     expect(isinstance(found, City), found)
 
 
@@ -44,7 +45,7 @@ def chat() -> None:
 @checks.add("stream")
 def stream() -> None:
     for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA):
-        pieces = list(_client(mode).create_partial(response_model=City, messages=ASK, model=MODEL))
+        pieces = list(_client(mode).create_partial(response_model=City, messages=ASK, **WHOLE))
         expect(len(pieces) > 0 and pieces[-1].name is not None, pieces)
 
 
@@ -61,7 +62,8 @@ def structured() -> None:
 @checks.add("responses")
 def responses() -> None:
     client = _client(instructor.Mode.RESPONSES_TOOLS)
-    found = client.responses.create(response_model=City, input=QUESTION, model=MODEL, max_retries=0)
+    limits: dict[str, Any] = {"max_output_tokens": 200, "temperature": 0, "max_retries": 0}
+    found = client.responses.create(response_model=City, input=QUESTION, model=MODEL, **limits)
     expect(isinstance(found, City), found)
 
 

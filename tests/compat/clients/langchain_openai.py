@@ -28,7 +28,9 @@ def weather(city: str) -> str:
 
 
 def _model(**settings: Any) -> ChatOpenAI:
-    return ChatOpenAI(model=MODEL, max_retries=0, **{"max_tokens": 60, **settings})
+    return ChatOpenAI(
+        model=MODEL, max_retries=0, **{"max_tokens": 60, "temperature": 0.0, **settings}
+    )
 
 
 @checks.add("chat")

@@ -73,9 +73,13 @@ def tools() -> None:
 
 @checks.add("structured output")
 def structured() -> None:
-    answer = client.chat.completions.parse(model=MODEL, messages=ASK, response_format=City)
+    answer = client.chat.completions.parse(
+        model=MODEL, messages=ASK, response_format=City, max_tokens=200, temperature=0
+    )
     expect(isinstance(answer.choices[0].message.parsed, City), answer)
-    second = client.responses.parse(model=MODEL, input=QUESTION, text_format=City)
+    second = client.responses.parse(
+        model=MODEL, input=QUESTION, text_format=City, max_output_tokens=200, temperature=0
+    )
     expect(isinstance(second.output_parsed, City), second)
 
 

@@ -15,6 +15,7 @@ from tests.compat.checks import DIMENSION, EMBEDDER, MODEL, QUESTION, Checks, ex
 
 checks = Checks("pydantic-ai-slim")
 SHORT = ModelSettings(max_tokens=80)
+WHOLE = ModelSettings(max_tokens=200, temperature=0)
 
 
 class City(BaseModel):
@@ -50,7 +51,7 @@ def tools() -> None:
             """Tell the weather of a city."""
             return f"sunny in {city}"
 
-        done = agent.run_sync(f"{QUESTION} Call final_result.", model_settings={"max_tokens": 200})
+        done = agent.run_sync(f"{QUESTION} Call final_result.", model_settings=WHOLE)
         calls = [p for m in done.new_messages() for p in m.parts if isinstance(p, ToolCallPart)]
         expect(isinstance(done.output, City) and len(calls) > 0, done)
 
@@ -58,7 +59,7 @@ def tools() -> None:
 @checks.add("structured output")
 def structured() -> None:
     for model in _models():
-        done = Agent(model, output_type=NativeOutput(City)).run_sync(QUESTION)
+        done = Agent(model, output_type=NativeOutput(City)).run_sync(QUESTION, model_settings=WHOLE)
         expect(isinstance(done.output, City), done)
 
 

@@ -80,8 +80,12 @@ def test_an_answer_is_cut_at_its_limit_and_counted(engine: LlamaCppEngine) -> No
     assert second.cached_tokens == prompt - 1
 
 
-def test_without_a_limit_it_goes_to_the_end_of_the_context(engine: LlamaCppEngine) -> None:
-    _, end = _ask(engine, replace(LONG, max_new_tokens=None))
+@pytest.mark.parametrize("schema", [None, {"type": "string", "minLength": 10_000}])
+def test_without_a_limit_it_goes_to_the_end_of_the_context(
+    engine: LlamaCppEngine, schema: dict[str, Any] | None
+) -> None:
+    """So does one whose schema lets it end nowhere."""
+    _, end = _ask(engine, replace(LONG, max_new_tokens=None, schema=schema))
     assert end.prompt_tokens + end.completion_tokens == engine.context_length
     assert end.finish == "length"
 
