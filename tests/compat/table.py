@@ -27,9 +27,9 @@ _FOOT = """
   keeps](serving.md#responses-and-conversations). *fine-tuning*: a job that trains the starter (of
   LiteLLM: one that is created, looked up and cancelled).
 - That it is called right is checked, not how well the starter, a very small model, answers. Each
-  answer has a limit in tokens, and at temperature 1 some of the starter's go on without one until
-  its context is full ([serving](serving.md#which-model-answers)); what has to be whole is asked for at
-  temperature 0.
+  answer has a limit in tokens, for some of the starter's [do not
+  end](serving.md#which-model-answers) before its context is full; what has to be whole is asked
+  for at temperature 0.
 
 ## Installed together
 
