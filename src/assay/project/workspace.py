@@ -299,7 +299,7 @@ def project_of(workspace: Workspace) -> Project:
     if project is None:
         raise UsageError(
             f"there is no {CONFIG_FILE} in this folder, so there are no examples.",
-            fix="Create a project on the page Start.",
+            fix="Create a project: on the page Start, or with `assay init`.",
         )
     return project
 
