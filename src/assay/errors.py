@@ -54,6 +54,10 @@ class Step(Enum):
         "version's folder to .assay/versions of the project, and export it there",
         "Create a project from examples of the same task on the page Start, and export it again",
     )
+    OTHER_EXAMPLES = (
+        "`assay init` makes a project of other files",
+        "The page Start of an empty folder makes a project of other files",
+    )
     COMPARE = "`assay compare`", "a comparison"
     LIST_MODELS = "`assay models list`", "the page Models"
     LIST_VERSIONS = "`assay versions list`", "the page Models"

@@ -8,7 +8,8 @@ import pytest
 
 from assay.accounts.quota import QuotaError
 from assay.jobs import queue
-from assay.project.jobs.rescue import ACCOUNT, PLAN, PROJECTS, SHOWN, fetch, plan, read_rescue
+from assay.project.jobs.rescue import SHOWN, fetch, plan, read_rescue
+from assay.project.rescue.uploads import ACCOUNT, PLAN, PROJECTS
 from assay.project.settings import providers
 from assay.project.workspace import Workspace
 from assay.rescue.recording import recording_file

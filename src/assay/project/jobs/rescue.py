@@ -2,6 +2,7 @@
 
 job = fetch(workspace, "openai")               # into rescued/account of the folder
 job = plan(workspace)                          # into rescued/projects
+job = plan_uploads(workspace)                  # the project of files that were brought
 draft = draft_answers(workspace, "openai", "ft:gpt-4o-mini-2024-07-18:acme::abc")
 job = record_answers(workspace, "openai", draft.model, most_usd=5.0)
 job = compare_answers(workspace, draft.model)  # with the candidates of its project
@@ -17,26 +18,27 @@ from typing import TYPE_CHECKING, Any
 
 from assay import json_reader
 from assay.config import TokenPrice
-from assay.defaults import RESCUED
-from assay.errors import NotFoundError
+from assay.errors import AssayError, NotFoundError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import Work
 from assay.project.jobs.queueing import enqueue_once
+from assay.project.rescue import uploads
 from assay.project.rescue.account import open_provider, rescue
+from assay.project.rescue.files import read_sources
 from assay.project.rescue.page import OUTGOING
+from assay.project.rescue.uploads import ACCOUNT, PLAN, PROJECTS, UPLOADS, UploadEntries
 from assay.project.workspace import Workspace
 from assay.rescue.folder import MANIFEST
-from assay.rescue.recording import recording_file
+from assay.rescue.recording import folder_of, recording_file
 
 if TYPE_CHECKING:
     from assay.project.recording import RecordingDraft
+    from assay.project.rescue.files import TuningFiles
     from assay.project.rescue.successor import Successor
 
-FETCH, PLAN, RECORD, COMPARE = "rescue", "rescue-plan", "record", "rescue-compare"
-"""Kinds of the jobs."""
-ACCOUNT, PROJECTS = f"{RESCUED}/account", f"{RESCUED}/projects"
-"""Where the account and the projects of its models are, in the served folder."""
+FETCH, RECORD, COMPARE = "rescue", "record", "rescue-compare"
+"""Kinds of the jobs, beside `uploads.PLAN`."""
 SHOWN = 50
 """Lines of a table, and models, on the page; report.json and plan.md have all."""
 
@@ -84,8 +86,10 @@ def read_rescue(workspace: Workspace) -> RescueState:
     folder = workspace.root / ACCOUNT
     models = plan["models"] if plan is not None else []
     planned = [one for one in models if one["project"] is not None][:SHOWN]
-    # As the folder lies now: it may have been moved since.
-    files = {one["model"]: recording_file(folder, one["model"]) for one in planned}
+    files = {
+        one["model"]: recording_file(_recordings_of(workspace, one), one["model"])
+        for one in planned
+    }
     report = folder / "report.json"
     return RescueState(
         is_begun=(folder / MANIFEST).exists(),
@@ -98,6 +102,13 @@ def read_rescue(workspace: Workspace) -> RescueState:
         recordings=ended[RECORD],
         comparisons=ended[COMPARE],
     )
+
+
+def _recordings_of(workspace: Workspace, planned: dict[str, Any]) -> Path:
+    """Where a model's answers are kept, as the folder lies now: it may have been moved since. With
+    the account, or with the projects, where there was no account yet."""
+    kept = folder_of(Path(planned["recording"])).name
+    return workspace.root / (PROJECTS if kept == Path(PROJECTS).name else ACCOUNT)
 
 
 def _lines(file: Path) -> int:
@@ -140,7 +151,25 @@ def plan(workspace: Workspace, successor: str | None = None) -> Job:
     workspace.quota.check(workspace.name, 1)
     if successor is not None:
         _successor(workspace, successor)  # refused before it waits
-    payload = {"successor": successor}
+    return _enqueue_plan(workspace, {"successor": successor})
+
+
+def plan_uploads(workspace: Workspace, successor: str | None = None) -> Job:
+    """Queue the making of the project of files that were brought, see `uploads`.
+
+    Raises:
+        UsageError, DataError: as `uploads.tuning_files`; there is no such provider here.
+        QuotaError, StateError: as `plan`.
+    """
+    with uploads.entries_to_use(workspace) as entries:
+        uploads.tuning_files(workspace, entries)  # refused before it waits
+        workspace.quota.check(workspace.name, 1)
+        if successor is not None:
+            _successor(workspace, successor)
+        return _enqueue_plan(workspace, {"successor": successor, "files": asdict(entries)})
+
+
+def _enqueue_plan(workspace: Workspace, payload: dict[str, Any]) -> Job:
     return enqueue_once(workspace, PLAN, "the making of projects", payload, action="rescue.plan")
 
 
@@ -163,9 +192,10 @@ def draft_answers(
     from assay.project.project import Project
 
     access = recording.with_price(open_provider(workspace.providers, provider), model, price)
-    project = Project(_project_of(workspace, model))
-    choices = recording.RecordingChoices(project=project)
-    return recording.draft_recording(model, access, workspace.root / ACCOUNT, choices)
+    planned = _planned(workspace, model)
+    choices = recording.RecordingChoices(project=Project(_project_of(workspace, planned)))
+    folder = _recordings_of(workspace, planned)
+    return recording.draft_recording(model, access, folder, choices)
 
 
 def record_answers(
@@ -207,7 +237,7 @@ def comparison_costs(workspace: Workspace, model: str) -> list[str]:
     from assay.project.project import Project
     from assay.project.provider_costs import describe_costs
 
-    project = Project(_project_of(workspace, model))
+    project = Project(_project_of(workspace, _planned(workspace, model)))
     project.split()
     return describe_costs(project.estimate().provider_costs)
 
@@ -219,7 +249,7 @@ def compare_answers(workspace: Workspace, model: str) -> Job:
         NotFoundError: the model has no project.
         StateError: such a comparison waits or runs already.
     """
-    _project_of(workspace, model)
+    _planned(workspace, model)
     payload = {"model": model}
     return enqueue_once(workspace, COMPARE, "a comparison", payload, action="rescue.compare")
 
@@ -236,16 +266,33 @@ def _fetch(workspace: Workspace, work: Work) -> dict[str, Any]:
 def _plan(workspace: Workspace, work: Work) -> dict[str, Any]:
     from assay.project.rescue.plan import plan_rescue
 
-    account, named = _present_account(workspace), work.payload.get("successor")
+    named, brought = work.payload.get("successor"), work.payload.get("files")
     successor = None if named is None else _successor(workspace, named)
-    return plan_rescue(account, workspace.root / PROJECTS, successor=successor, progress=work)
+    projects = workspace.root / PROJECTS
+    if brought is None:
+        account = _present_account(workspace)
+        return plan_rescue(account, projects, successor=successor, progress=work)
+    entries = UploadEntries(**brought)
+    files = _present_files(workspace, entries)
+    # As on the command line: the account takes part if it has before.
+    known = read_sources(projects).account is not None
+    source = _present_account(workspace) if known else None
+    try:
+        plan = plan_rescue(source, projects, files=files, successor=successor, progress=work)
+    except AssayError as error:
+        for path in (files.training, files.validation):
+            if path is not None:
+                error.calling(path, Path(path).name)
+        raise
+    uploads.forget_entries(workspace, entries)
+    return plan
 
 
 def _record(workspace: Workspace, work: Work) -> dict[str, Any]:
     from assay.project import recording
 
-    _present_account(workspace)
     payload = work.payload
+    _present_recordings(workspace, payload["model"])
     price = None if payload["price"] is None else TokenPrice(**payload["price"])
     draft = draft_answers(workspace, payload["provider"], payload["model"], price)
     return recording.record(draft, most_usd=payload["most_usd"], progress=work)
@@ -257,8 +304,9 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
     from assay.project.project import Project
 
     model = work.payload["model"]
-    file = recording_file(_present_account(workspace), model)
-    done = Project(_project_of(workspace, model)).compare(
+    planned = _planned(workspace, model)
+    file = recording_file(_present_recordings(workspace, model), model)
+    done = Project(_project_of(workspace, planned)).compare(
         predictions={OUTGOING: file},
         reason="compared with the recorded model in the studio",
         who=workspace.who,
@@ -291,11 +339,38 @@ def _present_account(workspace: Workspace) -> Path:
     return folder
 
 
-def _project_of(workspace: Workspace, model: str) -> Path:
+def _present_files(workspace: Workspace, entries: UploadEntries) -> TuningFiles:
+    """The files that were brought, which other servers do not have.
+
+    Raises:
+        NotFoundError: they are not on this one.
+    """
+    if uploads.find_upload(workspace, entries, "training") is None:
+        raise NotFoundError(
+            "the files are not on the server that took this job.",
+            where=str(workspace.root / UPLOADS),
+            fix="If another server has them, copy its folder `rescued` to this one, or stop the "
+            "workers of this one and try again.",
+        )
+    return uploads.tuning_files(workspace, entries)
+
+
+def _present_recordings(workspace: Workspace, model: str) -> Path:
+    """The folder of a model's recorded answers; raises as `_present_account` where it is the
+    account's and not here."""
+    folder = _recordings_of(workspace, _planned(workspace, model))
+    return _present_account(workspace) if folder == workspace.root / ACCOUNT else folder
+
+
+def _planned(workspace: Workspace, model: str) -> dict[str, Any]:
     for one in read_rescue(workspace).planned:
         if one["model"] == model:
-            return workspace.root / PROJECTS / str(one["project"])
+            return one
     raise NotFoundError(f"there is no project for {model}.", fix="Make the projects first.")
+
+
+def _project_of(workspace: Workspace, planned: dict[str, Any]) -> Path:
+    return workspace.root / PROJECTS / str(planned["project"])
 
 
 WORKS: dict[str, Callable[[Workspace, Work], dict[str, Any]]] = {

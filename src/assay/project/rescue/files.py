@@ -1,7 +1,8 @@
 """Files of fine-tuned models that somebody has already, beside an account or without one.
 
-They are named on the command line and kept in `jobs.jsonl` of the folder of the projects, beside
-the account, so that the next call, for another model, leaves none out.
+They are named on the command line, or brought to a server (`uploads.py`), and kept in `jobs.jsonl`
+of the folder of the projects, beside the account, so that the next call, for another model, leaves
+none out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.data.read import detect, read
-from assay.errors import DataError, StoreError, UsageError
+from assay.errors import DataError, Step, StoreError, UsageError
 from assay.rescue import dates
 from assay.rescue.recording import short_digest, spell
 from assay.store.files import write_atomic
@@ -23,7 +24,9 @@ JOB = "job.json"
 """In a project: of which model it is, and of which training file."""
 FORMATS = ("openai-chat", "openai-preference")
 """That OpenAI takes for fine-tuning."""
-_LONGEST, _LONGEST_FOLDER = 300, 40
+LONGEST_MODEL = 300
+"""Characters of a model's name."""
+_LONGEST_FOLDER = 40
 _MOST, _MOST_BYTES = 1000, 4_000_000
 
 
@@ -63,18 +66,24 @@ def name_files(model: str, training: Path, validation: Path | None = None) -> Tu
         UsageError: the name is none, or a file is not there.
         DataError: a file is not of a form that OpenAI takes.
     """
-    if not model.strip() or len(model) > _LONGEST or not model.isprintable():
-        raise UsageError(
-            "this is no name of a model.", fix="Give it as OpenAI shows it: --job ft:BASE:ORG::ID."
-        )
+    check_model(model)
     for file in (training, validation):
         if file is not None:
-            _check(file)
+            check_file(file)
     held = None if validation is None else str(validation.absolute())
     return TuningFiles(model, str(training.absolute()), held)
 
 
-def _check(file: Path) -> None:
+def check_model(model: str) -> None:
+    """Raises UsageError where a text is no name of a model."""
+    if not model.strip() or len(model) > LONGEST_MODEL or not model.isprintable():
+        raise UsageError(
+            "this is no name of a model.", fix="Give it as OpenAI shows it: ft:BASE:ORG::ID."
+        )
+
+
+def check_file(file: Path) -> None:
+    """See that a file is of a form that OpenAI takes; raises as `name_files`."""
     if not file.is_file():
         raise UsageError("there is no such file.", where=str(file))
     format = detect(file).format
@@ -88,7 +97,7 @@ def _check(file: Path) -> None:
     raise DataError(
         f"the file is {format}, not one that OpenAI trains on{why}",
         where=where,
-        fix='Give JSONL with "messages" in each line. `assay init` makes a project of other files.',
+        fix=f'Give JSONL with "messages" in each line. {Step.OTHER_EXAMPLES}.',
     )
 
 

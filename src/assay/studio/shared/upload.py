@@ -31,6 +31,8 @@ QUIET_S = 0.8
 """Files that come within so long of each other are taken in together: one build for all."""
 SHOWN_EVERY_S = 0.3
 UNREAD_EVERY_S = 1.0
+LARGEST_MIB = 512
+"""Of a file: with the form around it, it fits into what `access` lets in."""
 
 keep_document = workspace_action("editor", documents.keep)
 index_documents = workspace_action("editor", documents.add)
@@ -69,6 +71,7 @@ def file_picker(
         auto_upload=True,
         multiple=multiple,
         max_files=most,
+        max_file_size=LARGEST_MIB * 2**20,
     ).classes(style)
     if accept:
         upload.props["accept"] = accept
@@ -88,6 +91,8 @@ def _say_refusal(reasons: Any, refusal: str) -> str:
     Args:
         reasons: names of the limits that files do not keep to, as Quasar's uploader names them.
     """
+    if reasons == ["max-file-size"]:
+        return f"This file is larger than {LARGEST_MIB} MiB, the most that can be uploaded."
     return "This file is being uploaded already." if reasons == ["duplicate"] else refusal
 
 

@@ -9,8 +9,9 @@ from nicegui import ui
 
 from assay.errors import Step
 from assay.project.jobs import rescue
-from assay.project.jobs.rescue import ACCOUNT, FETCH, SHOWN, RescueState
+from assay.project.jobs.rescue import FETCH, SHOWN, RescueState
 from assay.project.rescue.account import FETCHED, TERMS
+from assay.project.rescue.uploads import ACCOUNT
 from assay.rescue.report import LABELS, count_missing
 from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, errors_at, open_dialog, read_choice

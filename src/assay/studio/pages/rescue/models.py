@@ -14,13 +14,15 @@ from assay.accounts.costs import MOST_USD
 from assay.compare.report.wording import usd
 from assay.config import TokenPrice
 from assay.project.jobs import rescue
-from assay.project.jobs.rescue import PROJECTS, SHOWN, RescueState
+from assay.project.jobs.rescue import SHOWN, RescueState
 from assay.project.recording import RecordingDraft
 from assay.project.rescue.page import client_lines, environment_lines, later_commands
+from assay.project.rescue.uploads import PROJECTS
 from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, errors_at
 from assay.studio.pages.rescue.account import account_choice, ask_to_send
+from assay.studio.pages.rescue.successor import SuccessorField
 from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.another_project import next_port, serve_command
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
@@ -37,54 +39,54 @@ read_costs = workspace_action("admin", rescue.comparison_costs)
 start_comparing = workspace_action("admin", rescue.compare_answers)
 
 
-def models_cards(
+def projects_card(
     context: PageContext,
     accounts: Sequence[dict[str, Any]],
     state: RescueState,
     reload: Callable[[], None],
 ) -> None:
-    """The making of projects, then a card for each model that has one."""
+    """The making of projects of an account."""
 
     async def plan() -> None:
-        successor.error = None
-        named = (successor.value or "").strip()
-        if named:
-            given = next((one for one in accounts if one["name"] == named.partition("/")[0]), None)
-            if given is None:
-                successor.error = f"No key here is of the provider of {named}."
-                return
-            if not await ask_to_send(context, given, "Make the projects?", (
-                f"Nothing is sent now. When a project is compared, rows of it go to {named}, at "
-                "its price.",
-            ), "Make projects"):  # fmt: skip
-                return
-        with errors_at(successor):
-            await context.do(start_planning, named or None)
-        reload()
+        start = partial(context.do, start_planning)
+        if await successor.ask_and_start(start, "Make the projects?", "Make projects"):
+            reload()
 
     with w.section(
         "3. Make projects",
         f"One for each fine-tuning job whose training file is here, in {PROJECTS}. Nothing is "
         "sent, and a project that is there already stays as it is.",
     ):
-        successor = w.field(
-            "Successor (may be empty)",
-            ui.input(placeholder="openai/gpt-5-mini"),
-            name="Successor",
-            meaning="PROVIDER/MODEL. It takes part in each project that is made: with the old "
-            "prompt, and with examples of training rows.",
-        )
+        successor = SuccessorField(context, accounts)
         with w.row():
             made = w.button("Make projects", plan, kind="" if state.plan else "primary")
             made.set_enabled(state.active_kind is None)
-        models = state.plan["models"] if state.plan else []
-        without = [one for one in models if one["project"] is None]
+
+
+def unmade_card(state: RescueState) -> None:
+    """Models that have no project, and why."""
+    models = state.plan["models"] if state.plan else []
+    without = [one for one in models if one["project"] is None]
+    more = len(models) - len(state.planned) - len(without[:SHOWN])
+    if not without and not more:
+        return
+    with w.section("Models without a project" if without else "Further models"):
         for one in without[:SHOWN]:
             w.text(f"{one['model']} has no project: {one['reason']}")
-        if more := len(models) - len(state.planned) - len(without[:SHOWN]):
+        if more:
             w.text(f"{say_count(more, 'model')} more: see {PROJECTS}/plan.md.", "soft")
-    for one in state.planned:
-        _model_card(context, accounts, state, one, reload)
+
+
+def model_cards(
+    context: PageContext,
+    accounts: Sequence[dict[str, Any]],
+    state: RescueState,
+    reload: Callable[[], None],
+) -> dict[str, Element]:
+    """A card for each model that has a project, by its name."""
+    return {
+        one["model"]: _model_card(context, accounts, state, one, reload) for one in state.planned
+    }
 
 
 def program_card(context: PageContext) -> None:
@@ -108,10 +110,10 @@ def _model_card(
     state: RescueState,
     one: dict[str, Any],
     reload: Callable[[], None],
-) -> None:
+) -> Element:
     model = one["model"]
     under = f"Ends: {one['ends'] or 'unknown'}. Project: {PROJECTS}/{one['project']}."
-    with w.section(model, under):
+    with w.section(model, under) as card:
         if one["holdout"] != "validation file":
             w.text(DRAWN, "soft note")
         w.text("4. Record its answers", tag="h3")
@@ -119,8 +121,12 @@ def _model_card(
         box = ui.element("div").classes("stack")
         form = AnswersForm(context, accounts, state, model, box, reload)
         with box, w.row():
-            made = w.button("Estimate and record", form.show, name=f"Estimate and record {model}")
-            made.set_enabled(state.active_kind is None)
+            if accounts:
+                name = f"Estimate and record {model}"
+                made = w.button("Estimate and record", form.show, name=name)
+                made.set_enabled(state.active_kind is None)
+            else:
+                w.text("This takes a key, which is added under 1.", "soft note")
         if state.recorded[model]:
             w.text("5. Compare with the recorded model", tag="h3")
             _compare_step(context, state, one, reload)
@@ -135,6 +141,7 @@ def _model_card(
             w.text("A comparison whose inputs have not changed is read, not made again. Put a "
                    "candidate that is proven to be no worse in the place of AGENT@VERSION.",
                    "soft note")  # fmt: skip
+    return card
 
 
 def _compare_step(

@@ -13,7 +13,13 @@ from assay.project.settings import providers
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.rescue.account import account_card, report_card
-from assay.studio.pages.rescue.models import models_cards, program_card
+from assay.studio.pages.rescue.files import FilesCard
+from assay.studio.pages.rescue.models import (
+    model_cards,
+    program_card,
+    projects_card,
+    unmade_card,
+)
 from assay.studio.session import PageContext, action
 from assay.studio.shared.job_progress import show_job
 from assay.studio.shared.provider_form import OTHER, provider_form
@@ -45,15 +51,20 @@ async def build(context: PageContext) -> None:
     state, accounts = loaded
     show_job(context, state.job, reload, _advise)
     _key_step(context, accounts)
-    if not accounts:
-        return
-    account_card(context, accounts, state, reload)
-    if state.report is not None and state.report["kinds"]:
-        report_card(state.report)
-        if state.report["fine_tuned_models"]:
-            models_cards(context, accounts, state, reload)
-        if state.planned:
-            program_card(context)
+    if accounts:
+        account_card(context, accounts, state, reload)
+    report = state.report if state.report is not None and state.report["kinds"] else None
+    if report is not None:
+        report_card(report)
+        if report["fine_tuned_models"]:
+            projects_card(context, accounts, state, reload)
+    files = FilesCard(context, accounts, state, reload)
+    await files.show()
+    unmade_card(state)
+    cards = model_cards(context, accounts, state, reload)
+    if cards:
+        program_card(context)
+    await files.show_used(cards)
 
 
 def reload() -> None:
