@@ -45,25 +45,9 @@ def test_files_become_a_project_without_an_account(
         expect(page.get_by_text("Choose the training file first.")).to_be_visible()
         # What is wrong with a file is said there, its name as a text; of one too large before.
         evil = "<img src=x onerror=alert(1)>.jsonl"
-        _bring(page, "training", evil, b'{"messages": 3}\n' * 9)
-        expect(page.get_by_text(re.compile(re.escape(evil) + ", line 1: "))).to_be_visible()
-        large = tmp_path / "large.jsonl"
-        large.touch()
-        os.truncate(large, LARGEST_MIB * 2**20 + 1)  # takes no room
-        page.locator("input[type=file]").first.set_input_files(large)
-        expect(page.get_by_text("larger than 512 MiB")).to_be_visible()
-        assert _kept(up.folder) == []
-        _bring(page, "training", "wrong.jsonl", valid)
-        page.get_by_role("button", name="Remove the training file").click()
         with page.expect_request(lambda asked: asked.method == "POST") as sent:
-            _bring(page, "training", "train.jsonl", train)
-        expect(page.get_by_text(re.compile(r"^train.jsonl \("))).to_be_visible()
-        _bring(page, "validation", "valid.jsonl", valid)
-        expect(page.get_by_text(re.compile(r"^valid.jsonl \("))).to_be_visible()
-        assert _kept(up.folder) == ["train.jsonl", "valid.jsonl"]
-        name = page.get_by_label("Name of the model")
-        make.click()
-        expect(page.get_by_text("This is no name of a model.")).to_be_visible()
+            _bring(page, "training", evil, b'{"messages": 3}\n' * 9)
+        expect(page.get_by_text(re.compile(re.escape(evil) + ", line 1: "))).to_be_visible()
         # The way in is the page's: nobody else's, of no other site, and of no more bytes.
         site = {"Origin": "http://evil.example"}
         assert page.request.post(sent.value.url, headers=site, data="x").status == 403
@@ -75,6 +59,22 @@ def test_files_become_a_project_without_an_account(
                 multipart={"file": {"name": "x.jsonl", "mimeType": "text/plain", "buffer": train}},
             )
             assert stranger.status == 404
+        assert _kept(up.folder) == []
+        large = tmp_path / "large.jsonl"
+        large.touch()
+        os.truncate(large, LARGEST_MIB * 2**20 + 1)  # takes no room
+        page.locator("input[type=file]").first.set_input_files(large)
+        expect(page.get_by_text("larger than 512 MiB")).to_be_visible()
+        _bring(page, "training", "wrong.jsonl", valid)
+        page.get_by_role("button", name="Remove the training file").click()
+        _bring(page, "training", "train.jsonl", train)
+        expect(page.get_by_text(re.compile(r"^train.jsonl \("))).to_be_visible()
+        _bring(page, "validation", "valid.jsonl", valid)
+        expect(page.get_by_text(re.compile(r"^valid.jsonl \("))).to_be_visible()
+        assert _kept(up.folder) == ["train.jsonl", "valid.jsonl"]
+        name = page.get_by_label("Name of the model")
+        make.click()
+        expect(page.get_by_text("This is no name of a model.")).to_be_visible()
         name.fill(MODEL)
         entries = up.folder / "rescued" / "files" / "entries.json"
         while MODEL not in entries.read_text():  # what was typed is there after a reload

@@ -72,6 +72,7 @@ class FilesCard:
         self._told: dict[Part, Element] = {}
         self._files: dict[Part, Upload | None] = {}
         self._kept, self._keeping = "", asyncio.Lock()
+        self._used: Element | None = None
 
     async def show(self) -> None:
         """The form; what projects were made of is shown by `show_used`."""
@@ -136,6 +137,9 @@ class FilesCard:
     def _show_part(self, part: Part) -> None:
         file, what = self._files[part], f"the {part} file"
         with w.refill(self._boxes[part]):
+            if file is None and not self._may_change:
+                w.text("None", "soft", "span")
+                return
             if file is None:
                 upload = file_picker(
                     f"Choose {what}",
@@ -186,11 +190,13 @@ class FilesCard:
         Args:
             cards: of models that have a project, on this page.
         """
-        with self._used:
+        if (box := self._used) is None:
+            return
+        with box:
             used = await w.load("Looking at the files", self._context.do(list_uploads))
         if not used:
             return
-        with self._used:
+        with box:
             w.text("Files of projects", tag="h3")
             w.text("A project has a copy of its own: what is not needed here any more can be "
                    "removed.", "soft note")  # fmt: skip
