@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import fmean
 
 from assay.example import Example, Message
-from assay.generate.classical import TFIDF_GRID, fit_tfidf
+from assay.project.recording.students import WORD_COUNTER
 from assay.project.recording.teaching import estimate_further
 from public_data import Rows, data_folder
 from public_jobs import banking77, mts_header, snips_intent
@@ -86,9 +86,7 @@ def answered(
 
 def score(train: Sequence[Example], test: Sequence[Example]) -> float:
     """The share of the test file that a student answers rightly."""
-    model = fit_tfidf(train, TFIDF_GRID[0])
-    chosen = model.log_probabilities([one.input for one in test]).argmax(axis=1)
-    return fmean(model.labels[c] == one.output for c, one in zip(chosen, test, strict=True))
+    return float(WORD_COUNTER.scores(train, test).mean())
 
 
 def trials(name: str, draw: int) -> Iterator[Trial]:
@@ -108,7 +106,9 @@ def trials(name: str, draw: int) -> Iterator[Trial]:
             chance = random.Random(f"{name} {draw} {rows} {times} {right} {errors}")
             judged = answered(validation, right, errors, labels, chance)
             same = sum(a.output == b.output for a, b in zip(judged, validation, strict=True))
-            told = estimate_further(train, validation, len(further), (same, VALIDATION))
+            told = estimate_further(
+                train, validation, len(further), (same, VALIDATION), WORD_COUNTER
+            )
             learned = [*train, *answered(further, right, errors, labels, chance)]
             became = score(learned, test) - without
             estimate = (told.gain, told.low, told.high)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from tests.generate.tiny import tiny_model
+from tests.knowledge.wordy import Wordy
 from tests.rescue.server import AccountServer, Body, small_account
 from tests.rescue.test_recording import drafted, record
 from tests.small import write_model
 
 from assay import project
+from assay.agent import runtime
+from assay.candidates.shared import extraction as learning
 from assay.config.yaml_text import edit
 from assay.data.split import load_train, load_validation
 from assay.example import Example
+from assay.generate import call_extraction, extraction
+from assay.progress import SILENT
 from assay.project.project import Project
-from assay.project.recording import RecordingDraft
-from assay.project.recording.teaching import Teaching, _scores, estimate_further
+from assay.project.recording import RecordingDraft, teaching
+from assay.project.recording.students import WORD_COUNTER, Student
+from assay.project.recording.teaching import Teaching, estimate_further
 from assay.project.start.init import Choices
 
 LABELS = ("one", "two", "three")
@@ -78,6 +87,8 @@ def test_further_inputs_are_asked_first_where_they_bring_more(
         assert ten is not None
         assert ten.says.startswith("10 answered inputs that are new bring")
         assert "if all of them are right" in ten.says
+        assert "A fine-tuned student gains more or less" in ten.says
+        assert ten.student == WORD_COUNTER.name
         assert ten.short.startswith("+")
         # What nearly repeats a training row or another input is asked last.
         last = [draft.inputs[2].examples[one].input for one in draft.inputs[2].hashes[-2:]]
@@ -105,23 +116,27 @@ def test_further_inputs_are_asked_first_where_they_bring_more(
         known = by_part(drafted(server, tmp_path / "kept", labelled, data=[data]))["data"]
         ones = [one.output == "one" for one in load_validation(labelled.split_folder)]
         assert known is not None
-        assert f"rows' own answer {sum(ones)} times in {len(ones)}." in known.says
+        assert f"its answers get {sum(ones)} points of {len(ones)}." in known.says
         assert (known.gain, known.short) == (None, "not known")
-        assert "not shown to be right more often than this student" in known.says
+        assert "not shown to be right more often than a classifier that counts" in known.says
         assert labelled.openings() == []
 
 
 def test_an_estimate_stays_within_what_can_be_and_was_tried() -> None:
     rows = [Example.of(text, label) for text, label in texts(250, seed=5)]
     train, validation = rows[:150], rows[150:]
-    own = float(_scores(train, validation).mean())
-    most, beyond = (estimate_further(train, validation, count, None) for count in (450, 100_000))
+    own = float(WORD_COUNTER.scores(train, validation).mean())
+    most, beyond = (
+        estimate_further(train, validation, count, None, WORD_COUNTER) for count in (450, 100_000)
+    )
     assert most.high is not None
     assert most.high <= 1 - own
     assert (beyond.gain, beyond.low, beyond.high) == (most.gain, most.low, most.high)
     assert "of which 450 are counted" in beyond.says
     # A teacher that errs brings less than one that does not, or it is not told.
-    perfect, erring = (estimate_further(train, validation, 450, (n, 1000)) for n in (1000, 750))
+    perfect, erring = (
+        estimate_further(train, validation, 450, (n, 1000), WORD_COUNTER) for n in (1000, 750)
+    )
     assert perfect.gain is not None
     assert (erring.gain or 0.0) < perfect.gain
 
@@ -144,5 +159,83 @@ def test_what_cannot_be_estimated_is_said(tmp_path: Path, labelled: Project) -> 
     unknown = by_part(draft)["data"]
     assert unknown is not None
     assert (unknown.gain, unknown.short) == (None, "not known")
-    assert "no labels" in unknown.says
+    assert "no cheap student of texts" in unknown.says
+    assert "What they cost is known: 1 requests for about $" in unknown.says
     assert [one.part for one in draft.parts] == ["holdout", "validation", "train", "data"]
+
+
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "mark",
+        "parameters": {"type": "object", "properties": {"kind": {"enum": list(LABELS)}}},
+    },
+}
+
+
+def as_row(text: str, label: str, task: str) -> dict[str, Any]:
+    """An example of a task in OpenAI's form, whose answer has one field, the label."""
+    answer: dict[str, Any] = {"role": "assistant", "content": json.dumps({"kind": label})}
+    if task == "tools":
+        call = {"name": "mark", "arguments": answer["content"]}
+        calls = [{"id": "c", "type": "function", "function": call}]
+        answer = {"role": "assistant", "content": None, "tool_calls": calls}
+    row = {"messages": [{"role": "user", "content": text}, answer]}
+    return row | ({"tools": [TOOL]} if task == "tools" else {})
+
+
+@pytest.mark.parametrize(("task", "name"), [("json", "extract"), ("tools", "extract-call")])
+def test_records_and_calls_are_estimated_by_the_candidate_that_extracts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, name: str
+) -> None:
+    for module in (runtime, extraction, call_extraction, learning):
+        monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
+    monkeypatch.setattr(teaching, "FEWEST_ROWS", 50)
+    rows = [as_row(text, label, task) for text, label in texts(120, seed=1)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = write_model(tmp_path / "model")
+    tiny_model(max_position_embeddings=2048).save_pretrained(model)  # tools are long in bytes
+    chosen = Choices(data=tmp_path / "rows.jsonl", model=str(model))
+    made = project.create(project.draft("made", chosen), folder=tmp_path / "made")
+    assert made.config.task == task
+    more = [{**row, "messages": row["messages"][:1]} for row in rows_of(task, 60)]
+    data = tmp_path / "more.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in more))
+    with AccountServer(small_account()).running() as server:
+        draft = drafted(server, tmp_path / "kept", made, data=[data])
+        assert not server.posted
+    further = by_part(draft)["data"]
+    assert further is not None
+    assert further.gain is not None
+    assert further.low is not None
+    assert further.high is not None
+    assert 0 < further.gain <= further.high
+    assert further.says.startswith(f"60 answered inputs that are new bring {name} (")
+    told = next(one for one in draft.to_dict()["parts"] if one["part"] == "data")["teaching"]
+    assert told["student"].startswith(f"{name} (")
+    assert told["gain"] == further.gain
+    assert [one.part for one in draft.parts] == ["holdout", "validation", "data", "train"]
+    # What the student has made is not kept in the project.
+    assert not (made.root / ".assay" / "runs").exists()
+
+
+def rows_of(task: str, count: int) -> list[dict[str, Any]]:
+    return [as_row(text, label, task) for text, label in texts(count, seed=2)]
+
+
+def test_no_further_training_begins_after_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Example.of(text, label) for text, label in texts(200, seed=5)]
+    trained: list[int] = []
+
+    def scores(part: Any, validation: Any) -> Any:
+        trained.append(len(part))
+        return np.full(len(validation), len(part) / 400)
+
+    student = Student("this one", scores, WORD_COUNTER.grade)
+    told = estimate_further(rows[:150], rows[150:], 150, None, student, SILENT)
+    assert trained == [150, 75, 75, 75]
+    assert told.gain == pytest.approx(75 / 400)
+    trained.clear()
+    monkeypatch.setattr(teaching, "MOST_SECONDS", -1.0)
+    assert estimate_further(rows[:150], rows[150:], 150, None, student).gain == told.gain
+    assert trained == [150, 75]

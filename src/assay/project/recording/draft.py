@@ -14,6 +14,7 @@ from assay.agent.consent import count_private
 from assay.agent.prices import cost_usd, price_of
 from assay.agent.runtime import assemble_plain
 from assay.candidates.spec import CHARACTERS_PER_TOKEN
+from assay.compare.report.wording import usd
 from assay.config import REMOTE, Provider, TokenPrice, is_remote, split_reference
 from assay.errors import UsageError
 from assay.example import Example, canonical_json
@@ -298,6 +299,11 @@ def _part(
     known = [inputs.examples[one] for one in left if one in inputs.examples]
     prompt = reckoner.prompt(known, unseen=len(left) - len(known))
     completion = len(left) * reckoner.completion
+    cost = reckoner.usd(len(left), prompt, completion)
+    if teaching is not None and teaching.gain is None:
+        price = "at a price that is not known" if cost is None else f"for about {usd(cost)}"
+        said = f"{teaching.says} What they cost is known: {len(left)} requests {price}."
+        teaching = replace(teaching, says=said)
     return PartEstimate(
         part=inputs.part,
         rows=inputs.rows,
@@ -305,7 +311,7 @@ def _part(
         requests=len(left),
         prompt_tokens=round(prompt),
         completion_tokens=round(completion),
-        usd=reckoner.usd(len(left), prompt, completion),
+        usd=cost,
         best_for=BEST_FOR[inputs.part],
         teaching=teaching,
     )

@@ -5,29 +5,29 @@
 
 Answers to training rows take the place of right ones that are there. Answers to further inputs are
 further rows: what these bring is read off what the second half of the training rows has brought a
-cheap student, a classifier that counts words, on validation. The holdout has no part in it.
+cheap student (`assay.project.recording.students`) on validation. The holdout has no part in it.
 """
 
 from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from assay.data.duplicates import duplicate_groups
 from assay.data.normal import normalise
 from assay.data.split import load_train, load_validation
-from assay.errors import DataError
+from assay.errors import AssayError, DataError
 from assay.evaluate.stats import wilson
 from assay.example import Example, Message
-from assay.generate.classical import TFIDF_GRID, fit_tfidf
 from assay.generate.recorded import input_sha256
-from assay.progress import Progress
+from assay.progress import SILENT, Progress
 from assay.project.recording.inputs import Part, PartInputs, RecordingChoices
+from assay.project.recording.students import Student, open_student
 from assay.rescue.recording import Recording
 
 LEAST_JUDGED = 20
@@ -38,6 +38,10 @@ LEAST, MOST = 0.25, 1.75
 """The next doubling of the rows brings about what the last one has brought; at the least and at the
 most these shares of that one's bounds. Chosen on one draw of the trials of bench/teaching.py;
 another draw tells how often the range holds (docs/rescue.md)."""
+MOST_JUDGED = 500
+"""Rows of validation that a student answers after each training, the first ones."""
+MOST_SECONDS = 180.0
+"""After these no further training is begun, once there is one on half of the rows."""
 _REPEATS = 3
 
 
@@ -49,12 +53,14 @@ class Teaching:
         says: so in a sentence, or why it cannot be estimated.
         gain, low, high: of its score on new inputs, with a range that held most trials (see
             `LEAST`); None where it cannot be estimated.
+        student: by which it was estimated; None: by none.
     """
 
     says: str
     gain: float | None = None
     low: float | None = None
     high: float | None = None
+    student: str | None = None
 
     @property
     def short(self) -> str:
@@ -83,28 +89,30 @@ def estimate_teaching(
     if project is None or not {"train", "data"} & set(parts):
         return list(inputs), {}
     taught: dict[Part, Teaching] = {}
-    folder, right = project.split_folder, None
     train, judged = (
-        [one for one in load(folder) if one.liked] for load in (load_train, load_validation)
+        [one for one in load(project.split_folder) if one.liked]
+        for load in (load_train, load_validation)
     )
-    if project.config.task == "label":
-        right = _agreement(recording, judged)
+    new: list[str] = []
+    if "data" in parts:
+        parts["data"], new = _new_first(parts["data"], train)
+    left = sum(not recording.has(one) for one in new)
+    further, right = Teaching(_ANSWERED if new else _REPEATED, 0.0, 0.0, 0.0), None
+    answered = [one for one in judged if recording.has(input_sha256(one))]
+    if left or len(answered) >= LEAST_JUDGED:
+        try:
+            with open_student(project) as student:
+                right = _agreement(recording, answered, student)
+                if left:
+                    progress.say("Estimating what the answers would bring a student.")
+                    further = estimate_further(train, judged, left, right, student, progress)
+        except AssayError as problem:
+            if left:
+                further = Teaching(_UNKNOWN.format(problem.what))
     if "train" in parts:
         taught["train"] = Teaching(_OWN + _say_agreement(right), 0.0, 0.0, 0.0)
     if "data" in parts:
-        parts["data"], new = _new_first(parts["data"], train)
-        left = sum(not recording.has(one) for one in new)
-        progress.say("Estimating what the answers would bring a student.")
-        if not new:
-            taught["data"] = Teaching(_REPEATED, 0.0, 0.0, 0.0)
-        elif not left:
-            taught["data"] = Teaching(
-                "All further inputs that are new are answered.", 0.0, 0.0, 0.0
-            )
-        elif project.config.task != "label":
-            taught["data"] = Teaching(_UNKNOWN.format("the task has no labels."))
-        else:
-            taught["data"] = estimate_further(train, judged, left, right)
+        taught["data"] = further
     order = [one.part for one in inputs]
     learned = "distill" in project.config.candidates or project.config.fine_tune.recorded
     if not learned and set(taught) == {"train", "data"} and taught["data"].gain:
@@ -119,6 +127,7 @@ _OWN = (
 _REPEATED = (
     "Further inputs nearly repeat training rows or one another: answers to them bring little."
 )
+_ANSWERED = "All further inputs that are new are answered."
 _UNKNOWN = "What answers to further inputs bring a student cannot be estimated: {}"
 
 
@@ -131,42 +140,48 @@ def _new_first(inputs: PartInputs, train: Sequence[Example]) -> tuple[PartInputs
     return replace(inputs, hashes=list(dict.fromkeys([*new, *inputs.hashes]))), new
 
 
-def _agreement(recording: Recording, validation: Sequence[Example]) -> tuple[int, int] | None:
-    """Of how many rows of validation the recorded answer is the rows' own; None: too few are."""
-    known = [(recording.answers.get(input_sha256(one)), one.output) for one in validation]
-    right = [answer.answer.text == own for answer, own in known if answer is not None]
-    return (sum(right), len(right)) if len(right) >= LEAST_JUDGED else None
+def _agreement(
+    recording: Recording, rows: Sequence[Example], student: Student
+) -> tuple[float, int] | None:
+    """The points that the recorded answers to rows get, and how many rows count; None: too few."""
+    if len(rows) < LEAST_JUDGED:
+        return None
+    answers = [recording.answers[input_sha256(one)].answer.text for one in rows]
+    scores = student.grade(answers, rows)
+    return (float(scores.sum()), len(scores)) if len(scores) >= LEAST_JUDGED else None
 
 
-def _say_agreement(right: tuple[int, int] | None) -> str:
+def _say_agreement(right: tuple[float, int] | None) -> str:
     if right is None:
         return ""
-    return f" On validation it gives the rows' own answer {right[0]} times in {right[1]}."
+    return f" On validation its answers get {right[0]:.4g} points of {right[1]}."
 
 
 def estimate_further(
     train: Sequence[Example],
     validation: Sequence[Example],
     inputs: int,
-    right: tuple[int, int] | None,
+    right: tuple[float, int] | None,
+    student: Student,
+    progress: Progress = SILENT,
 ) -> Teaching:
     """What so many answered inputs that are new bring, as further rows.
 
     Args:
-        right: of how many recorded answers to validation how many are the rows' own; None: too few
+        right: the points of recorded answers to validation, and how many these are; None: too few
             are recorded, and all answers are taken to be right.
     """
     if not validation or not FEWEST_ROWS <= len(train) <= MOST_ROWS:
         few = f"it takes {FEWEST_ROWS} to {MOST_ROWS} training rows, and there are {len(train)}."
         return Teaching(_UNKNOWN.format(few))
     try:
-        own, last, error = _last_doubling(train, validation, right)
-    except DataError as problem:
+        own, last, error = _last_doubling(train, validation[:MOST_JUDGED], right, student, progress)
+    except AssayError as problem:
         return Teaching(_UNKNOWN.format(problem.what))
     if right is not None and wilson(*right)[0] <= own:
         why = (
-            f"the model is not shown to be right more often than this student, a classifier that "
-            f"counts words ({100 * own:.0f} in 100 on validation).{_say_agreement(right)}"
+            f"the model is not shown to be right more often than {student.name}, which gets "
+            f"{100 * own:.0f} of 100 points on validation.{_say_agreement(right)}"
         )
         return Teaching(_UNKNOWN.format(why))
     counted = min(inputs, MOST_TIMES * len(train))
@@ -181,57 +196,61 @@ def estimate_further(
     )
     if gain <= 0:
         return Teaching(_UNKNOWN.format("the last training rows have brought nothing."))
-    says = f"{inputs} answered inputs that are new bring a classifier that counts words about "
+    says = f"{inputs} answered inputs that are new bring {student.name} about "
     says += f"+{_range(gain, low, high)}"
     if counted < inputs:
         says += f", of which {counted} are counted: more were not tried"
     if right is None:
         says += ", if all of them are right"
-    return Teaching(f"{says}.{_say_agreement(right)}", gain, low, high)
+    says += f".{_say_agreement(right)} A fine-tuned student gains more or less than this one."
+    return Teaching(says, gain, low, high, student.name)
 
 
 def _last_doubling(
-    train: Sequence[Example], validation: Sequence[Example], right: tuple[int, int] | None
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    right: tuple[float, int] | None,
+    student: Student,
+    progress: Progress,
 ) -> tuple[float, float, float]:
-    """The student's share of right answers on validation, what the second half of the training rows
-    has brought of it, as often wrong as the teacher, and the standard error of that; never less
-    than one row of validation."""
-    full, gained = _scores(train, validation), []
-    labels = sorted({one.output for one in train})
-    for seed in range(_REPEATS):
-        order, chance = list(train), random.Random(seed)
-        chance.shuffle(order)
-        half = order[: len(order) // 2]
-        after = full
-        if right is not None and right[0] < right[1]:
-            wrong = 1 - right[0] / right[1]
-            after = _scores(
-                [*half, *_misread(order[len(half) :], wrong, labels, chance)], validation
-            )
-        gained.append(after - _scores(half, validation))
-    each, count = np.mean(gained, axis=0), len(validation)
+    """The student's score on validation, what the second half of the training rows has brought of
+    it, as often wrong as the teacher, and the standard error of that; never less than one row of
+    validation."""
+    wrong = 0.0 if right is None else 1 - right[0] / right[1]
+    targets = {one.output: one.target for one in sorted(train, key=lambda one: one.output)}
+    started, gained = time.monotonic(), []
+    with progress.task("estimating", 1 + _REPEATS, "trainings") as task:
+        full = student.scores(train, validation)
+        task.advance()
+        for seed in range(_REPEATS):
+            order, chance = list(train), random.Random(seed)
+            chance.shuffle(order)
+            half, rest = order[: len(order) // 2], order[len(order) // 2 :]
+            after = full
+            if wrong > 0:
+                learned = _misread(rest, wrong, list(targets.values()), chance)
+                after = student.scores([*half, *learned], validation)
+            gained.append(after - student.scores(half, validation))
+            task.advance()
+            if time.monotonic() - started > MOST_SECONDS:
+                break
+    each, count = np.mean(gained, axis=0), len(full)
+    if not count:
+        raise DataError("the primary grader can say nothing about the rows of validation.")
     error = max(float(each.std()) / math.sqrt(count), 1 / count)
     return float(full.mean()), float(each.mean()), error
 
 
 def _misread(
-    rows: Sequence[Example], share: float, labels: Sequence[str], chance: random.Random
+    rows: Sequence[Example], share: float, targets: Sequence[Message], chance: random.Random
 ) -> Iterator[Example]:
-    """The rows, of which that share has another label."""
+    """The rows, of which that share has another row's answer."""
     wrong = set(chance.sample(range(len(rows)), round(share * len(rows))))
     for place, row in enumerate(rows):
-        others = [one for one in labels if one != row.output]
+        others = [one for one in targets if one.text != row.output]
         is_wrong = place in wrong and others
-        said = Message("assistant", chance.choice(others)) if is_wrong else row.target
+        said = chance.choice(others) if is_wrong else row.target
         yield replace(row, messages=(*row.prompt, said))
-
-
-def _scores(part: Sequence[Example], validation: Sequence[Example]) -> NDArray[np.float64]:
-    """Which rows of validation the student answers rightly, 1 or 0, after training on a part."""
-    model = fit_tfidf(part, TFIDF_GRID[0])
-    chosen = model.log_probabilities([one.input for one in validation]).argmax(axis=1)
-    rows = zip(chosen, validation, strict=True)
-    return np.array([float(model.labels[place] == one.output) for place, one in rows])
 
 
 def _range(gain: float, low: float, high: float) -> str:

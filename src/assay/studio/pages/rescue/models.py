@@ -254,10 +254,15 @@ class AnswersForm:
 
     def _show_parts(self, draft: RecordingDraft) -> None:
         numbers = (w.Number("Rows"), w.Number("Recorded"), w.Number("Requests"), w.Number("Cost"))
-        with w.table("Part", *numbers, "Best for", label=f"What recording {self._model} takes"):
+        words = ("Brings a student", "Best for")
+        with w.table("Part", *numbers, *words, label=f"What recording {self._model} takes"):
             for part in draft.parts:
                 counts = (w.Number(f"{n:,}") for n in (part.rows, part.recorded, part.requests))
-                w.line(part.part, *counts, w.Number(usd(part.usd)), part.best_for)
+                brings = "" if part.teaching is None else part.teaching.short
+                w.line(part.part, *counts, w.Number(usd(part.usd)), brings, part.best_for)
+        for part in draft.parts:
+            if part.teaching is not None:
+                w.text(f"{part.part}: {part.teaching.says}")
         minutes = max(1, round(draft.seconds / 60))
         w.text(
             f"{draft.requests:,} requests, in this order, in about {minutes} "
