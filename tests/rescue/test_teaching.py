@@ -231,10 +231,16 @@ def test_no_further_training_begins_after_the_time(monkeypatch: pytest.MonkeyPat
         trained.append(len(part))
         return np.full(len(validation), len(part) / 400)
 
-    student = Student("this one", scores, WORD_COUNTER.grade)
+    student = Student("this one", scores, WORD_COUNTER.grade, 150, foretells_errors=False)
     told = estimate_further(rows[:150], rows[150:], 150, None, student, SILENT)
     assert trained == [150, 75, 75, 75]
     assert told.gain == pytest.approx(75 / 400)
+    # Where trials have not foretold what errors take, a gain is told of right answers alone.
+    erring = estimate_further(rows[:150], rows[150:], 150, (49, 50), student)
+    assert erring.gain is None
+    assert "if all of them are right. On validation its answers get 49 points of 50" in erring.says
+    assert estimate_further(rows[:150], rows[150:], 150, (50, 50), student).gain == told.gain
+    assert estimate_further(rows[:151], rows[150:], 150, None, student).gain is None
     trained.clear()
     monkeypatch.setattr(teaching, "MOST_SECONDS", -1.0)
     assert estimate_further(rows[:150], rows[150:], 150, None, student).gain == told.gain

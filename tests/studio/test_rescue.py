@@ -99,6 +99,9 @@ def test_an_account_is_brought_home(
         expect(estimate).to_be_enabled(timeout=JOB_MS)
         estimate.click()
         record = page.get_by_role("button", name=f"Record answers of {MODEL}")
+        taught = page.get_by_role("row").filter(has_text="train").filter(has_text="teacher's")
+        expect(taught).to_contain_text("little")
+        expect(page.get_by_text("train: Answers to training rows take the place")).to_be_visible()
         record.click()
         expect(page.get_by_text("This cannot be empty. Enter a number.")).to_have_count(2)
         for key, prices in (("a-proxy", 0), ("openai", 2)):

@@ -32,8 +32,8 @@ from assay.store.store import Store
 Scores = NDArray[np.float64]
 _CANDIDATES = {"json": "extract", "tools": "extract-call"}
 _OF_TEXTS = (
-    "no cheap student of texts tells it: what the answer of the most similar row has gained by the "
-    "last rows has not come again with more of them."
+    "no cheap student of texts tells it: the answer of the most similar row gets hardly better by "
+    "further rows, which says nothing of a student that writes its own."
 )
 
 
@@ -45,11 +45,15 @@ class Student:
         name: what it is, within a sentence.
         scores: of its answers to rows of validation, from 0 to 1, after training on a part.
         grade: the same of given answers.
+        most_rows: for training, with which its estimates were tried (docs/rescue.md).
+        foretells_errors: whether these held of teachers that err.
     """
 
     name: str
     scores: Callable[[Sequence[Example], Sequence[Example]], Scores]
     grade: Callable[[Sequence[str], Sequence[Example]], Scores]
+    most_rows: int
+    foretells_errors: bool
 
 
 def _same(answers: Sequence[str], rows: Sequence[Example]) -> Scores:
@@ -62,7 +66,7 @@ def _count_words(part: Sequence[Example], validation: Sequence[Example]) -> Scor
     return _same([model.labels[place] for place in chosen], validation)
 
 
-WORD_COUNTER = Student("a classifier that counts words", _count_words, _same)
+WORD_COUNTER = Student("a classifier that counts words", _count_words, _same, 1200, True)
 """Of labels."""
 
 
@@ -99,4 +103,5 @@ def candidate_student(name: str, bench: Bench) -> Student:
     def grade(answers: Sequence[str], rows: Sequence[Example]) -> Scores:
         return np.array(bench.grade([Answer(one) for one in answers], rows).primary_scores)
 
-    return Student(f"{name} ({registry.specs()[name].title})", scores, grade)
+    called = f"{name} ({registry.specs()[name].title})"
+    return Student(called, scores, grade, most_rows=600, foretells_errors=False)

@@ -32,7 +32,7 @@ from assay.rescue.recording import Recording
 
 LEAST_JUDGED = 20
 """Answers to validation that are recorded, so that they say how often the teacher is right."""
-FEWEST_ROWS, MOST_ROWS, MOST_TIMES = 150, 1200, 3
+FEWEST_ROWS, MOST_TIMES = 150, 3
 """Training rows, and how many times as many further ones, with which estimates were tried."""
 LEAST, MOST = 0.25, 1.75
 """The next doubling of the rows brings about what the last one has brought; at the least and at the
@@ -171,11 +171,14 @@ def estimate_further(
         right: the points of recorded answers to validation, and how many these are; None: too few
             are recorded, and all answers are taken to be right.
     """
-    if not validation or not FEWEST_ROWS <= len(train) <= MOST_ROWS:
-        few = f"it takes {FEWEST_ROWS} to {MOST_ROWS} training rows, and there are {len(train)}."
-        return Teaching(_UNKNOWN.format(few))
+    if not validation or not FEWEST_ROWS <= len(train) <= student.most_rows:
+        few = f"it takes {FEWEST_ROWS} to {student.most_rows} training rows, and there are "
+        return Teaching(_UNKNOWN.format(f"{few}{len(train)}."))
+    is_told = right is None or right[0] >= right[1] or student.foretells_errors
     try:
-        own, last, error = _last_doubling(train, validation[:MOST_JUDGED], right, student, progress)
+        own, last, error = _last_doubling(
+            train, validation[:MOST_JUDGED], right if is_told else None, student, progress
+        )
     except AssayError as problem:
         return Teaching(_UNKNOWN.format(problem.what))
     if right is not None and wilson(*right)[0] <= own:
@@ -200,8 +203,11 @@ def estimate_further(
     says += f"+{_range(gain, low, high)}"
     if counted < inputs:
         says += f", of which {counted} are counted: more were not tried"
-    if right is None:
+    if right is None or not is_told:
         says += ", if all of them are right"
+    if not is_told:
+        says += f".{_say_agreement(right)} What its errors take from that, trials did not foretell."
+        return Teaching(says, student=student.name)
     says += f".{_say_agreement(right)} A fine-tuned student gains more or less than this one."
     return Teaching(says, gain, low, high, student.name)
 
