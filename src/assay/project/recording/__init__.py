@@ -7,6 +7,7 @@ report = record(draft, most_usd=5.0, progress=progress)
 
 inputs.py    which inputs, in which order
 teaching.py  what they would bring a student, before they are paid for
+students.py  the cheap students that tell it
 draft.py     what they will take: requests, tokens, money, time
 asking.py    the answers, each on disk before the next is relied on, one by one or in batches
 """
