@@ -88,7 +88,10 @@ def measure(name: str, folder: Path, terminal: Terminal, *, quick: bool) -> dict
     """Train all ways of a job, then compare them on its holdout."""
     made = make(name, folder, terminal)
     path = made.root / CONFIG_FILE
-    text = edit(path.read_text("utf-8"), ROWS | (QUICK if quick else {}))
+    kept = folder / f"{name}.yaml"  # as it was before a run that was stopped had changed it
+    if not kept.exists():
+        write_atomic(kept, edit(path.read_text("utf-8"), ROWS | (QUICK if quick else {})))
+    text = kept.read_text("utf-8")
 
     def train(settings: Mapping[str, object], seconds: float | None = None) -> TrainingResult:
         write_atomic(path, edit(text, settings))
