@@ -137,7 +137,12 @@ def test_an_opened_holdout_stays_when_rows_are_added(
     twin = next(iter(sorted(locked)))
     more = [conversation("My bag is not here", "label 0"), conversation(f"{twin}!", "label 0")]
     found = row_edits.add(workspace, write_lines(tmp_path / "more.jsonl", more))
-    assert found.added == 2
+    assert (found.added, found.used) == (2, 1)
+    assert found.quarantined == {"exact twin in holdout": 1}
+    assert found.sentence == (
+        "2 rows were added to tickets.csv. 1 of them is in quarantine, because its message is one "
+        "of the holdout's: it is used by nothing while this holdout stands."
+    )
     assert held(workspace) == locked
     assert project_of(workspace).split().holdout_sha256 == present.holdout_sha256
     visible, _ = rows.open_rows(workspace).page(RowFilter(text=twin), 0, 9)

@@ -14,7 +14,7 @@ another one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from assay import json_reader
 from assay.config import TaskKind
 from assay.data.normal import normalise
-from assay.data.quarantine import Quarantine, RemovedRow
+from assay.data.quarantine import Quarantine, Reason, RemovedRow
 from assay.errors import DataError, HoldoutError, StateError, Step
 from assay.example import Example, canonical_json, dump_examples, read_examples
 from assay.store.files import new_folder, sha256_file, write_atomic_lines, write_json
@@ -179,6 +179,24 @@ def refuse_other(folder: Path, manifest: SplitManifest) -> None:
 def visible_files(folder: Path) -> tuple[Path, Path]:
     """Train and validation, one example a line; the holdout's file is named to nobody."""
     return folder / TRAIN, folder / VALIDATION
+
+
+def find_quarantined(
+    folder: Path, said: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Reason]:
+    """Why rows that somebody brought are in quarantine, of those that are.
+
+    Args:
+        said: input and output of the rows that are asked for.
+    """
+    found: dict[tuple[str, str], Reason] = {}
+    with (folder / QUARANTINE).open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json_reader.read(line)
+            example = Example.from_dict(row["example"])
+            if (text := (example.input, example.output)) in said:
+                found[text] = row["reason"]
+    return found
 
 
 def has_split(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -34,6 +34,7 @@ from assay.data.split import has_split
 from assay.errors import AssayError, DataError, Step, UsageError
 from assay.example import Example
 from assay.progress import SILENT, Progress
+from assay.project.addition import MOST_TOLD, Addition, Text, count_quarantined
 from assay.project.files import conversation, fit_columns
 from assay.project.rows import data_file, open_visible_rows
 from assay.project.workspace import Workspace, project_of
@@ -43,52 +44,6 @@ from assay.store.files import write_atomic
 CHANGE_LOCK = "rows.lock"
 INSTRUCTING = ("system", "developer")
 """Roles of turns that a row of a table does not hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """What became of the rows of a file that were to be added.
-
-    Attributes:
-        file: the project's, as assay.yaml names it.
-        added: rows that stand in it now.
-        repeated: rows left out because their input and output stand there, or stood above.
-        unfit: conversations left out because a row of the project's file has no place for them:
-            they have more turns, or a question or answer whose columns cannot be told.
-        rejected: rows left out because of an error.
-        rejected_rows: the first `MOST_TOLD` of these, with their line and problems.
-        converted: the project's file became UTF-8 for them; None: it did not.
-    """
-
-    file: str
-    added: int
-    repeated: int
-    unfit: int
-    rejected: int
-    rejected_rows: tuple[dict[str, Any], ...]
-    converted: Conversion | None = None
-
-    @property
-    def sentence(self) -> str:
-        """What was added and what was not, for a person."""
-        rows = "1 row" if self.added == 1 else f"{self.added:,} rows"
-        left_out = (
-            (self.repeated, "there already"),
-            (self.unfit, "not fitting its columns"),
-            (self.rejected, "with errors"),
-        )
-        parts = ", ".join(f"{count:,} {why}" for count, why in left_out if count)
-        left = f" Left out: {parts}." if parts else ""
-        verb = "was" if self.added == 1 else "were"
-        saved = f" {self.converted.describe(self.file)}" if self.converted else ""
-        return f"{rows} {verb} added to {self.file}.{left}{saved}"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-MOST_TOLD = 10
-"""Rejected rows that an addition tells; `assay data check FILE` tells all."""
 
 
 def record(workspace: Workspace, line: int) -> Any:
@@ -160,8 +115,10 @@ def add(
             if fresh:
                 is_divided = has_split(project.split_folder)
                 with _divided_anew(workspace, target, is_divided, progress):
-                    converted = append(target, fresh, may_convert=_is_own(workspace, target))
-                addition = replace(addition, converted=converted)
+                    records = [record for record, _ in fresh]
+                    converted = append(target, records, may_convert=_is_own(workspace, target))
+                why = count_quarantined(project.split_folder, [said for _, said in fresh])
+                addition = replace(addition, converted=converted, quarantined=why)
     except AssayError as error:
         called = name or str(file)
         error.calling(str(file), called)
@@ -185,9 +142,9 @@ def forecast(workspace: Workspace, file: Path, progress: Progress = SILENT) -> A
 
 def _compare(
     workspace: Workspace, file: Path, progress: Progress
-) -> tuple[Addition, list[dict[str, Any]]]:
-    """What becomes of the rows of a file that are to be added, and the records of those that are
-    new to the project's file."""
+) -> tuple[Addition, list[tuple[dict[str, Any], list[Text]]]]:
+    """What becomes of the rows of a file that are to be added, and those that are new to the
+    project's file: the record of each, and what it says."""
     config, target = project_of(workspace).config, data_file(workspace)
     ours = detect(target, config.data.columns)
     theirs, record = _match(ours, file, config.system_prompt)
@@ -222,6 +179,7 @@ def _compare(
         )
     seen = {_key(row.example) for row in read(target, ours.format, ours.columns) if row.example}
     fresh: dict[int, dict[str, Any]] = {}
+    said: dict[int, list[Text]] = {}
     repeated = unfit = 0
     for line, of_record in groupby(kept, key=attrgetter("line")):
         examples = list(of_record)  # some formats hold several in a record
@@ -236,6 +194,7 @@ def _compare(
             repeated += 1
         else:
             fresh[line] = made
+            said[line] = [(one.input, one.output) for one in examples]
             seen |= keys
     if ours.columns is not None and not (fresh or repeated):
         raise UsageError(
@@ -252,7 +211,7 @@ def _compare(
         rejected=report.rejected + len(foreign),
         rejected_rows=(*foreign, *rejected)[:MOST_TOLD],
     )
-    return addition, list(fresh.values())
+    return addition, [(made, said[line]) for line, made in fresh.items()]
 
 
 def _is_own(workspace: Workspace, file: Path) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from assay.config import Columns, join_names
 from assay.data.checks import CheckReport, earlier_line
 from assay.data.problems import CODES, OF_THE_FILE, Problem
-from assay.project.row_edits import Addition
+from assay.project.addition import Addition
 from assay.project.start.from_file import FileFindings
 from assay.studio import widgets as w
 

@@ -210,7 +210,9 @@ def _show_addition(context: PageContext, file: Path) -> None:
         added = await context.do(add_examples, file, f"data/{file.name}", ProgressState())
         with w.refill(told):
             tell_addition(added)
-            w.text("The next comparison or training uses them.", "soft note")
+            if added.used:
+                which = "them" if added.used == added.added else "the others"
+                w.text(f"The next comparison or training uses {which}.", "soft note")
             w.link("Look at the examples", "/data")
 
     with told:

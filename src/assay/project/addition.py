@@ -1,0 +1,103 @@
+"""What became of rows that were to be added to a project's examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assay.data.quarantine import Reason
+from assay.data.rewrite import Conversion
+from assay.data.split import find_quarantined, has_split
+
+WHY_QUARANTINED: dict[Reason, str] = {
+    "exact twin in holdout": "message is one of the holdout's",
+    "near twin in holdout": "message is nearly one of the holdout's",
+    "group in holdout": "group has rows in the holdout",
+    "twin in train": "message is one of training, too",
+}
+"""Why a row that was added is used by nothing, after "its" or "their"."""
+Text = tuple[str, str]
+"""Input and output of an example."""
+MOST_TOLD = 10
+"""Rejected rows that an addition tells; `assay data check FILE` tells all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What became of the rows of a file that were to be added.
+
+    Attributes:
+        file: the project's, as assay.yaml names it.
+        added: rows that stand in it now.
+        repeated: rows left out because their input and output stand there, or stood above.
+        unfit: conversations left out because a row of the project's file has no place for them:
+            they have more turns, or a question or answer whose columns cannot be told.
+        rejected: rows left out because of an error.
+        rejected_rows: the first `MOST_TOLD` of these, with their line and problems.
+        converted: the project's file became UTF-8 for them; None: it did not.
+        quarantined: of the added rows those that are in quarantine, by the reason.
+    """
+
+    file: str
+    added: int
+    repeated: int
+    unfit: int
+    rejected: int
+    rejected_rows: tuple[dict[str, Any], ...]
+    converted: Conversion | None = None
+    quarantined: dict[Reason, int] = field(default_factory=dict)
+
+    @property
+    def used(self) -> int:
+        """Added rows that training and validation have: those that are not in quarantine."""
+        return self.added - sum(self.quarantined.values())
+
+    @property
+    def sentence(self) -> str:
+        """What was added and what was not, for a person."""
+        rows = "1 row" if self.added == 1 else f"{self.added:,} rows"
+        left_out = (
+            (self.repeated, "there already"),
+            (self.unfit, "not fitting its columns"),
+            (self.rejected, "with errors"),
+        )
+        parts = ", ".join(f"{count:,} {why}" for count, why in left_out if count)
+        left = f" Left out: {parts}." if parts else ""
+        verb = "was" if self.added == 1 else "were"
+        saved = f" {self.converted.describe(self.file)}" if self.converted else ""
+        return f"{rows} {verb} added to {self.file}.{left}{self._unused}{saved}"
+
+    @property
+    def _unused(self) -> str:
+        """How many of the added rows nothing uses, and why."""
+        if not (count := sum(self.quarantined.values())):
+            return ""
+        if count == self.added:
+            which = "It is" if count == 1 else "All of them are"
+        else:
+            which = f"{count:,} of them {'is' if count == 1 else 'are'}"
+        several = len(self.quarantined) > 1
+        whose, they = ("its", "it is") if count == 1 else ("their", "they are")
+        whys = (
+            f"{whose} {WHY_QUARANTINED[reason]}{f' ({rows:,})' if several else ''}"
+            for reason, rows in self.quarantined.items()
+        )
+        return (
+            f" {which} in quarantine, because {' or '.join(whys)}: {they} used by nothing while "
+            "this holdout stands."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def count_quarantined(folder: Path, rows: Sequence[Sequence[Text]]) -> dict[Reason, int]:
+    """Why rows are in quarantine, and how many of them; each is what its examples say."""
+    if not has_split(folder):
+        return {}
+    found = find_quarantined(folder, {text for texts in rows for text in texts})
+    whole = (texts for texts in rows if all(text in found for text in texts))
+    return dict(Counter(found[texts[0]] for texts in whole))
