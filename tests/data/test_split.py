@@ -292,9 +292,9 @@ def test_an_answer_that_somebody_disliked_measures_nothing(place: Place) -> None
     assert not any(set(d.accepted) & set(e.accepted) for d in disliked for e in checks if e.liked)
     assert [
         f"{len(held)} of the holdout's {2 * len(held)} rows are rated thumbs down and "
-        "were left out: their answers cannot be used to score others.",
-        f"{len(disliked)} validation rows are rated thumbs down: they count in the kto loss, but "
-        "not in any score.",
+        "were left out: such an answer cannot be used to score others.",
+        f"{len(disliked)} validation rows are rated thumbs down: that counts in the kto loss, "
+        "in no score.",
     ] == manifest.warnings
     place.put("data.jsonl", [{**row, "label": False} for row in thumbs])
     with pytest.raises(DataError, match="every row of the holdout is rated thumbs down"):
@@ -312,8 +312,8 @@ def test_at_most_so_many_rows_in_proportion(place: Place) -> None:
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        (rows(9), "9 usable rows are too few; at least 10"),
-        ([*rows(9), {"q": "", "a": "x"}, {"q": "x", "a": ""}], r"\(2 were rejected\)"),
+        (rows(9), "9 usable rows; at least 10"),
+        ([*rows(9), {"q": "", "a": "x"}, {"q": "x", "a": ""}], r"\(2 rejected\)"),
         ([{"q": sentence(i), "a": "same"} for i in range(40)], "every output is 'same'"),
         ([*rows(40), {"q": "odd", "a": "lonely "}], r"1 label has only one row, .*'lonely'"),
         ([{"q": "the same", "a": f"label{i % 2}"} for i in range(40)], "no row is left"),
@@ -635,7 +635,7 @@ def test_a_label_that_was_corrected_in_the_file_counts_in_place_of_the_former_ho
     ("new", "message"),
     [
         (lambda: rows(29, start=1000), "29 usable new examples"),
-        (lambda: [*rows(40, start=1000), rows(1, start=3)[0]], "1 of the new examples.*lines 41"),
+        (lambda: [*rows(40, start=1000), rows(1, start=3)[0]], "1 of the new examples.*line 41"),
         (
             lambda: [*rows(40, start=1000), {"q": sentence(8) + "s", "a": "label0"}],
             "near-duplicates of earlier.*lines 41",

@@ -14,6 +14,7 @@ from assay.compare.holdout import OpeningRequest, _log
 from assay.progress import SILENT
 from assay.project import row_edits, rows
 from assay.project.workspace import Workspace
+from assay.studio.pages.data.page import tell_unseen
 from assay.studio.pages.data.row_table import change_row
 from tests.many_rows import held, misspell, project
 from tests.studio.browsing import Studio, studio
@@ -109,6 +110,9 @@ def test_a_row_that_a_change_locks_is_said_to_be_locked(tmp_path: Path) -> None:
         assert rows.open_rows(workspace).is_seen(line)
     assert told is not None, "about every third change should lock it"
     assert told.startswith("The row was saved, and is not shown any more")
+    assert tell_unseen(1, 0).startswith("1 row has the input of an earlier row with another output")
+    assert "before a comparison opens" in tell_unseen(2, 0)
+    assert "“Replace the holdout”" in tell_unseen(2, 1)
     assert words["text"] in held(workspace)
 
 

@@ -17,6 +17,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from assay.data.problems import describe_repeated
 from assay.log_lines import printable
 from assay.progress import format_duration
 from assay.quantities import say_count, say_number, say_time
@@ -173,8 +174,7 @@ def print_check(report: Any) -> None:
     body = report.to_dict()
     console.print(
         f"{body['format']}: {say_count(body['rows'], 'row')}, {body['valid']} valid, "
-        f"{body['rejected']} rejected; duplicates: {body['duplicates']['exact']} exact, "
-        f"{body['duplicates']['near']} near."
+        f"{body['rejected']} rejected. {describe_repeated(report.counts, report.near)}"
     )
     if report.columns is not None:
         console.print(f"Columns: {escape(_describe_columns(report.columns))}.", soft_wrap=True)
@@ -200,7 +200,8 @@ def print_overlap(report: Any) -> None:
     """Twins, and the first of them."""
     body = report.to_dict()
     console.print(
-        f"{body['exact']} holdout rows are also in the training file, {body['near']} nearly."
+        f"{say_count(body['exact'], 'holdout row is', 'holdout rows are')} also in the training "
+        f"file, {body['near']} nearly."
     )
     if body["answers"] is not None:
         console.print(
@@ -248,11 +249,7 @@ def print_split(manifest: Any) -> None:
     parts = ("train", "validation", "holdout")
     print_table(("part", "rows"), [(p, getattr(manifest, p)) for p in parts], numbers=["rows"])
     kept_out = manifest.quarantine
-    console.print(
-        f"Holdout rows with a duplicate elsewhere: {kept_out.exact} exact, {kept_out.near} near; "
-        f"{kept_out.train_removed} training and {kept_out.validation_removed} validation rows were "
-        "left out."
-    )
+    console.print(kept_out.sentence)
     for warning in [*manifest.warnings, *kept_out.warnings]:
         console.print(f"[yellow]![/] {escape(warning)}")
     console.print(f"The holdout is locked (sha256 {manifest.holdout_sha256}).")

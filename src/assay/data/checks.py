@@ -22,8 +22,9 @@ import numpy as np
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
-from assay.data.contents import Rules, quote_label
+from assay.data.contents import Rules
 from assay.data.duplicates import DuplicateIndex, Groups
+from assay.data.label_checks import count_stripped, find_label_problems
 from assay.data.normal import key64, normalise
 from assay.data.problems import CODES, Problem, json_line, problem
 from assay.data.read import Row, detect, read
@@ -31,13 +32,13 @@ from assay.data.row_judge import RowJudge
 from assay.data.statistics import Statistics
 from assay.example import Example
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 from assay.store.files import write_atomic_lines
 
 PROBLEMS_SHOWN = 1000
 PROBLEMS_FILE = "problems.jsonl"
 REJECTED_FILE = "rejected.jsonl"
 FEW_ROWS = 50
-RARE_ROWS = 5
 NEAR_BUDGET = 2_000_000_000
 """Candidate pairs looked at before the search for near-duplicates is cut short (and says so)."""
 
@@ -262,7 +263,7 @@ class _Pass:
     def _lone_labels(self) -> set[int]:
         """Hashes of the labels of a label task that one row has, without spaces around them."""
         outputs = self.statistics.outputs if self.rules.task == "label" else None
-        counts = _count_stripped(outputs or {})
+        counts = count_stripped(outputs or {})
         return {key64(label) for label, count in counts.items() if count == 1}
 
     def _as_earlier(self, code: str, row: int, earlier: int) -> Problem:
@@ -284,7 +285,8 @@ class _Pass:
         elif self.valid < FEW_ROWS:
             yield (
                 "few-rows",
-                f"{self.valid} usable rows: with so few, only large differences can be detected.",
+                f"{say_count(self.valid, 'usable row')}: with so few, only large differences can "
+                "be detected.",
                 "Collect more: a few hundred are enough for a verdict, a thousand for a good one.",
             )
         if not groups.complete:
@@ -294,7 +296,7 @@ class _Pass:
                 "No action needed: all exact duplicates were found.",
             )
         if self.rules.task == "label" and self.valid and self.statistics.outputs is not None:
-            yield from _label_findings(self.statistics.outputs)
+            yield from find_label_problems(self.statistics.outputs)
 
 
 _LONE_FIX = (
@@ -348,48 +350,6 @@ def with_problems(report: CheckReport, problems: tuple[Problem, ...]) -> CheckRe
     """The report with problems of another file, of which this is a copy."""
     counts = Counter(report.counts) + Counter(one.code for one in problems)
     return replace(report, problems=(*problems, *report.problems), counts=dict(counts))
-
-
-def _count_stripped(outputs: Mapping[str, int]) -> Counter[str]:
-    """Rows of each label without the spaces around it, which are a variant and no other label."""
-    counts: Counter[str] = Counter()
-    for label, count in outputs.items():
-        counts[label.strip()] += count
-    return counts
-
-
-def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
-    if len(outputs) == 1:
-        yield (
-            "one-class",
-            f"every output is {quote_label(next(iter(outputs)))}, so there is nothing to classify.",
-            "Add rows with the other labels, or use another column as the output.",
-        )
-    rows = _count_stripped(outputs)
-    rare = sorted(label for label in outputs if rows[label.strip()] < RARE_ROWS)
-    if rare and len(outputs) > 1:
-        have = "has" if len(rare) == 1 else "have"
-        yield (
-            "rare-class",
-            f"{len(rare)} of {len(outputs)} labels {have} fewer than {RARE_ROWS} rows: "
-            f"{_listed(rare)}.",
-            "Collect more rows for them, or merge them into other labels.",
-        )
-    spellings: dict[str, list[str]] = {}
-    for label in outputs:
-        spellings.setdefault(normalise(label.replace("_", " ")), []).append(label)
-    for variants in spellings.values():
-        if len(variants) > 1:
-            yield (
-                "label-variants",
-                f"these labels differ only in spelling: {_listed(sorted(variants))}.",
-                "Use one spelling: a model learns each spelling as a label of its own.",
-            )
-
-
-def _listed(labels: list[str]) -> str:
-    more = f" and {len(labels) - 10} more" if len(labels) > 10 else ""
-    return ", ".join(map(quote_label, labels[:10])) + more
 
 
 def _parsed(file: IO[str]) -> Iterator[Problem]:

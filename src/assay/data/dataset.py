@@ -55,6 +55,7 @@ from assay.data.split import (
 from assay.errors import DataError, Step
 from assay.example import Example, dump_examples, read_examples
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 
 LEAST_ROWS = 10
 LEAST_VALIDATION = 100
@@ -136,7 +137,7 @@ def renew(
     fresh, left_out = source.read_new(file, found)
     if len(fresh) < LEAST_NEW_EXAMPLES:
         raise DataError(
-            f"{len(fresh)} usable new examples are too few; a new holdout needs at least "
+            f"{say_count(len(fresh), 'usable new example')}; a new holdout needs at least "
             f"{LEAST_NEW_EXAMPLES}. {' '.join(left_out)}".rstrip(),
             where=str(file),
             fix="Collect more.",
@@ -226,10 +227,8 @@ def _divide(
         validation = merge_liked(validation)
         with_twins = merge_liked(with_twins) if with_twins is not None else None
     if disliked := sum(not example.liked for example in validation):
-        warnings.append(
-            f"{disliked} validation rows are rated thumbs down: they count in the kto loss, but "
-            "not in any score."
-        )
+        said = say_count(disliked, "validation row is", "validation rows are")
+        warnings.append(f"{said} rated thumbs down: that counts in the kto loss, in no score.")
     _check_parts(source, train, validation, holdout)
     if locked is not None and _sha256(holdout) != locked.holdout_sha256:
         raise refusal(str(folder), changes_of_holdout(locked.drawn_by, locked.classes, config))
@@ -276,9 +275,11 @@ def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:
             "score against.",
             fix="Add rows whose answer is rated thumbs up.",
         )
+    left = len(holdout) - len(liked)
+    verbs = ("is", "was") if left == 1 else ("are", "were")
     return liked, [
-        f"{len(holdout) - len(liked)} of the holdout's {len(holdout)} rows are rated thumbs down "
-        "and were left out: their answers cannot be used to score others."
+        f"{left} of the holdout's {len(holdout)} rows {verbs[0]} rated thumbs down and {verbs[1]} "
+        "left out: such an answer cannot be used to score others."
     ]
 
 
@@ -287,9 +288,9 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     where = str(source.config.data.file)
     usable = len(found.pool)
     if usable < LEAST_ROWS:
-        rejected = f" ({found.rejected} were rejected)" if found.rejected else ""
+        rejected = f" ({found.rejected} rejected)" if found.rejected else ""
         raise DataError(
-            f"{usable} usable rows{rejected} are too few; at least {LEAST_ROWS} are needed, and a "
+            f"{say_count(usable, 'usable row')}{rejected}; at least {LEAST_ROWS} are needed, and a "
             "few hundred for a verdict.",
             where=where,
             fix=f"Add examples; {Step.CHECK_DATA} lists every rejected row.",
@@ -310,11 +311,9 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     single = sorted(label for label, count in labels.items() if count == 1)
     if single and found.holdout is None:
         named = ", ".join(map(quote_label, single[:10])) + (", ..." if len(single) > 10 else "")
-        have = f"{len(single)} labels have" if len(single) > 1 else "1 label has"
-        each = " each" if len(single) > 1 else ""
+        have = say_count(len(single), "label has only one row", "labels have only one row each")
         raise DataError(
-            f"{have} only one row{each}, which cannot be used both to train and to measure: "
-            f"{named}.",
+            f"{have}, which cannot be used both to train and to measure: {named}.",
             where=where,
             fix="Add a row for each, correct the label if it is a typo, or remove the row.",
         )
@@ -322,8 +321,8 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     if not unknown:
         return warnings
     named = ", ".join(map(quote_label, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
-    labels_have = "label in the holdout has" if len(unknown) == 1 else "labels in the holdout have"
-    return [*warnings, f"{len(unknown)} {labels_have} no training row: {named}."]
+    have = say_count(len(unknown), "label in the holdout has", "labels in the holdout have")
+    return [*warnings, f"{have} no training row: {named}."]
 
 
 def _check_holdout_whole(source: ExampleSource, found: GatheredExamples) -> list[str]:
@@ -369,8 +368,8 @@ def _refuse_seen(fresh: list[Example], seen: list[Example], file: str) -> None:
     if lines:
         first = ", ".join(map(str, sorted(lines)[:10])) + (", ..." if len(lines) > 10 else "")
         raise DataError(
-            f"{len(lines)} of the new examples are duplicates or near-duplicates of earlier "
-            f"examples, or belong to the same group as one: lines {first}.",
+            f"{len(lines)} of the new examples repeat earlier ones, or nearly, or belong to the "
+            f"group of one: {'line' if len(lines) == 1 else 'lines'} {first}.",
             where=file,
             fix="Remove them: a new holdout may only contain new examples.",
         )

@@ -22,6 +22,7 @@ from assay import json_reader
 from assay.data.duplicates import DisjointSets
 from assay.data.gather import GatheredExamples
 from assay.example import Example, Message, json_sha256
+from assay.quantities import say_count
 
 LEAST_WORDS = 4
 """Of the user's in a beginning: "Hi" and "I need help" open many dialogues."""
@@ -44,7 +45,8 @@ def keep_dialogues_whole(found: GatheredExamples) -> list[str]:
         found.validation = [e for e in found.validation if e.group not in groups]
     if not (out := rows - len(found.pool) - len(found.validation or ())):
         return []
-    return [f"{out} rows were kept out because their dialogue is in the holdout, which was opened."]
+    said = say_count(out, "row was kept out because its", "rows were kept out because their")
+    return [f"{said} dialogue is in the holdout, which was opened."]
 
 
 def group_dialogues(*parts: Sequence[Example]) -> list[list[Example]]:

@@ -7,8 +7,11 @@ codes; docs/data.md and docs/reference are checked against it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from assay.quantities import say_count
 
 Severity = Literal["error", "warning", "notice"]
 
@@ -145,6 +148,21 @@ class Problem:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def describe_repeated(counts: Mapping[str, int], near: int) -> str:
+    """How many rows repeat the input of an earlier row, as a sentence: outputs are told apart, not
+    counted apart.
+
+    Args:
+        counts: how often each code was found.
+        near: rows whose input is nearly that of an earlier row.
+    """
+    other = counts.get("contradiction", 0) + counts.get("several-outputs", 0)
+    same = counts.get("duplicate", 0) + other
+    with_other = f" ({other:,} of them with another output)" if other else ""
+    rows_have = say_count(same, "row has", "rows have")
+    return f"{rows_have} the input of an earlier row{with_other}, {near:,} nearly."
 
 
 def problem(

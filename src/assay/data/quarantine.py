@@ -15,6 +15,7 @@ from assay.config import TaskKind
 from assay.data.overlap import overlap
 from assay.example import Example
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 
 ALARM_ALL = 0.05
 ALARM_CLASS = 0.10
@@ -44,6 +45,18 @@ class Quarantine:
     share_removed: float = 0.0
     per_class: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        """What was kept out and why, for a person."""
+        held = say_count(self.exact, "holdout row has", "holdout rows have")
+        train = say_count(self.train_removed, "training row")
+        validation = say_count(self.validation_removed, "validation row")
+        are = "is" if self.train_removed + self.validation_removed == 1 else "are"
+        return (
+            f"{held} the input of a row outside the holdout, {self.near:,} nearly: {train} and "
+            f"{validation} {are} in quarantine because of the holdout."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +187,11 @@ def _summary(
             f"{named}{', ...' if len(worst) > 10 else ''}."
         )
     if grouped := sum(r.reason == "group in holdout" for r in removed):
-        warnings.append(
-            f"{grouped} train and validation rows were kept out because their group is in the "
-            "holdout."
+        rows_were = say_count(
+            grouped, "row of train or validation was", "rows of train and validation were"
         )
+        its = "its" if grouped == 1 else "their"
+        warnings.append(f"{rows_were} kept out because {its} group is in the holdout.")
     return Quarantine(
         exact=exact,
         near=near,

@@ -35,6 +35,7 @@ from assay.progress import SILENT, Progress
 from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
 from assay.project.start.shares import NO_VERDICT, holdout_share, is_enough
 from assay.project.start.yaml_lines import block, cost_lines, flow
+from assay.quantities import say_count
 from assay.store.files import new_folder, write_json
 from assay.train.methods import registry
 
@@ -154,8 +155,8 @@ def draft(
         )
     if len(examples) < LEAST_ROWS:
         raise DataError(
-            f"{len(examples)} usable examples; at least {LEAST_ROWS} are needed, and some hundreds "
-            "for a verdict.",
+            f"{say_count(len(examples), 'usable example')}; at least {LEAST_ROWS} are needed, and "
+            "some hundreds for a verdict.",
             where=str(choices.data),
             fix="Add examples.",
         )

@@ -37,11 +37,13 @@ MEANINGS = {
     "validation. Not shown either.",
     "rejected": "Rows with errors, not used until they are corrected.",
 }
-CONTRADICTS = (
-    "the input of an earlier row with a different output, among those that are not listed here. "
-    "Correct the file itself, before a comparison opens the holdout: no answer to such an input is "
-    "right both times."
+_MEND = (
+    "Correct the file itself, before a comparison opens the holdout.",
+    "The holdout was opened, so its rows cannot be corrected any more: “Replace the holdout” locks "
+    "other examples.",
 )
+"""What to do of rows that contradict each other where they cannot be seen: before the holdout was
+opened, and after."""
 _division_lock = asyncio.Lock()
 """Threads are few, and the division is the same for all: who waits for it waits without one."""
 
@@ -188,10 +190,19 @@ def _show_division(
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
             w.text(warning, "warn note")
         if of.unseen_contradictions:
-            several = say_count(of.unseen_contradictions, "row has", "rows have")
-            w.text(f"{several} {CONTRADICTS}", "warn note")
+            several = of.unseen_contradictions
+            openings.add(w.text("", "warn note"), lambda count: tell_unseen(several, count))
         split_details(found)
         renewal_form(context, openings, refresh)
+
+
+def tell_unseen(contradictions: int, openings: int) -> str:
+    """That rows contradict earlier ones where they cannot be seen, and what can be done now."""
+    rows_have = say_count(contradictions, "row has", "rows have")
+    return (
+        f"{rows_have} the input of an earlier row with another output, among those that are not "
+        f"listed here. No answer to such an input is right both times. {_MEND[openings > 0]}"
+    )
 
 
 def _describe_holdout(openings: int) -> str:

@@ -9,8 +9,10 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from assay.data.dataset import LEAST_NEW_EXAMPLES
+from assay.data.problems import describe_repeated
 from assay.project import jobs
 from assay.project.holdout_summary import HoldoutSummary
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
@@ -115,17 +117,14 @@ def split_details(found: HoldoutSummary) -> None:
     kept_out = manifest.quarantine
     with w.details("How the examples were read and split"), ui.element("ul"):
         for line in (
-            f"{manifest.rows:,} rows of {manifest.file} and any files that belong to it, read as "
-            f"{manifest.format}; {manifest.rejected:,} rejected.",
+            f"{say_count(manifest.rows, 'row')} of {manifest.file} and of files that belong to "
+            f"it, read as {manifest.format}; {manifest.rejected:,} rejected.",
             "The holdout is an official test file or a file that was added later."
             if manifest.official_split
             else f"The holdout is a share of the file, drawn with the seed {manifest.seed}.",
-            f"{manifest.duplicates.get('exact', 0):,} exact duplicates and "
-            f"{manifest.duplicates.get('near', 0):,} near duplicates; they are never split between "
-            "the holdout and the other parts.",
-            f"{kept_out.exact:,} holdout examples have an exact duplicate in another part and "
-            f"{kept_out.near:,} a near duplicate: {kept_out.train_removed:,} training rows and "
-            f"{kept_out.validation_removed:,} validation rows are in quarantine because of it.",
+            f"{describe_repeated(manifest.problems, manifest.duplicates.get('near', 0))} When "
+            "the examples are split, such rows stay in the same part.",
+            kept_out.sentence,
             f"The SHA-256 of the holdout is {manifest.holdout_sha256}.",
         ):
             w.text(line, "note breaks", "li")
