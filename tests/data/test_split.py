@@ -638,7 +638,7 @@ def test_a_label_that_was_corrected_in_the_file_counts_in_place_of_the_former_ho
         (lambda: [*rows(40, start=1000), rows(1, start=3)[0]], "1 of the new examples.*line 41"),
         (
             lambda: [*rows(40, start=1000), {"q": sentence(8) + "s", "a": "label0"}],
-            "near-duplicates of earlier.*lines 41",
+            "repeat earlier ones, or nearly.*line 41",
         ),
     ],
 )

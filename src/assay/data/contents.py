@@ -15,6 +15,7 @@ from assay.config import Columns, TaskKind, join_names
 from assay.data.calls import find_call_problems
 from assay.data.formats.record import RecordProblems, closest, shorten
 from assay.data.json_schema import mismatches, schema_validator
+from assay.data.mismatch import describe_mismatch
 from assay.data.privacy import find_private, mask
 from assay.data.statistics import Tokens
 from assay.errors import AssayError
@@ -121,25 +122,24 @@ class Rules:
             )
             return
         if self._mismatch is not None and (wrong := self._mismatch(value)):
-            path, message = wrong
             yield (
                 "schema-mismatch",
-                f"the output does not match the schema at {path}: {quote(message, 160)}.",
+                f"the output does not have the project's form: {wrong}.",
                 "Correct the output, or change `output_schema`.",
             )
 
     @cached_property
-    def _mismatch(self) -> Callable[[Any], tuple[str, str] | None] | None:
-        """Names path and reason of the worst mismatch with the schema."""
+    def _mismatch(self) -> Callable[[Any], str | None] | None:
+        """Says the worst mismatch with the schema."""
         if self.schema is None:
             return None
         from jsonschema.exceptions import best_match
 
         validator = schema_validator(self.schema, "output_schema")
 
-        def mismatch(value: Any) -> tuple[str, str] | None:
+        def mismatch(value: Any) -> str | None:
             worst = best_match(mismatches(validator, value, "output_schema"))
-            return None if worst is None else (worst.json_path, worst.message)
+            return None if worst is None else describe_mismatch(worst)
 
         return mismatch
 

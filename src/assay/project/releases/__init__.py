@@ -310,7 +310,8 @@ def _check_record(config: Config, answer: str) -> None:
     Rules(task=config.task, schema=config.output_schema).judge(Example("corrected", asked), found)
     for one in found.problems:
         if one.severity == "error":
-            raise CorrectionError(one.message, fix=one.fix)
+            is_form = one.code == "schema-mismatch"
+            raise CorrectionError(one.message, fix="Correct the answer." if is_form else one.fix)
 
 
 def next_to_label(workspace: Workspace, name: str) -> Trace | None:
