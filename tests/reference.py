@@ -35,7 +35,7 @@ EXIT_CODES = """
 
 With `--json` one JSON document stands on stdout. Progress and messages go to stderr.
 
-- `assay data check FILE --json`: `{format, columns: {input, output}, rows, valid, rejected,
+- `assay data check FILE --json`: `{format, task, columns: {input, output}, rows, valid, rejected,
   problems: [{file, line, field, code, severity, message, fix}], counts, duplicates: {exact, near},
   tokens}`; at most 1000 problems, all of them with `--out FOLDER`; columns are null where the
   format itself says what is what, tokens outside a project unless `--model`.

@@ -222,6 +222,14 @@ def test_labels_as_a_whole(tmp_path: Path) -> None:
     lone = [(one.line, one.message) for one in report.problems if one.code == "lone-label"]
     assert lone == [(7, "no other row has this label."), (8, "no other row has this label.")]
     assert report.statistics.to_dict()["rows"] == 11
+    # Without a task it is what `init` would propose: few different short outputs are labels.
+    spelt = [*one, {"q": "in another spelling", "a": "Same"}]
+    guessed = checked(tmp_path, spelt, guess_task=True)
+    assert guessed.task == "label"
+    assert {"label-variants", "lone-label"} <= set(guessed.counts)
+    assert checked(tmp_path, spelt).task is None
+    free = [{**row, "a": f"An answer of its own, {row['q']}"} for row in one]
+    assert checked(tmp_path, free, guess_task=True).task is None
 
 
 def test_no_usable_row(tmp_path: Path) -> None:
@@ -263,7 +271,7 @@ def test_tokens_and_the_length_of_the_context(tmp_path: Path) -> None:
 
 def test_the_shape_that_scripts_rely_on(tmp_path: Path) -> None:
     body = checked(tmp_path, GOOD).to_dict()
-    assert {"format", "rows", "valid", "rejected", "problems", "counts", "duplicates",
+    assert {"format", "task", "rows", "valid", "rejected", "problems", "counts", "duplicates",
             "tokens"} <= set(body)  # fmt: skip
     assert list(body["problems"][0]) == [
         "file", "line", "field", "code", "severity", "message", "fix",

@@ -93,6 +93,7 @@ def check(
         format=format,
         columns=parse_columns(input, output, group, id),
         task=parse_task(task),
+        guess_task=True,
         model=model,
         out=out,
         progress=Terminal(),

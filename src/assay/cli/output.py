@@ -178,6 +178,10 @@ def print_check(report: Any) -> None:
     )
     if report.columns is not None:
         console.print(f"Columns: {escape(_describe_columns(report.columns))}.", soft_wrap=True)
+    if report.task is None:
+        console.print("Checked as texts. `--task label`, `json` or `tools` checks more.")
+    else:
+        console.print(f"Checked as a {report.task} task.")
     if body["tokens"]:
         tokens = body["tokens"]
         console.print("Tokens: " + ", ".join(f"{value} {key}" for key, value in tokens.items()))

@@ -27,6 +27,7 @@ from assay.data.duplicates import DuplicateIndex, Groups
 from assay.data.label_checks import count_stripped, find_label_problems
 from assay.data.normal import key64, normalise
 from assay.data.problems import CODES, Problem, json_line, problem
+from assay.data.propose import look_like_labels
 from assay.data.read import Row, detect, read
 from assay.data.row_judge import RowJudge
 from assay.data.statistics import Statistics
@@ -50,6 +51,7 @@ class CheckReport:
     Attributes:
         file: as the user named it.
         format: name of the format.
+        task: kind of task that the rows were checked for; None: for none.
         columns: that were read as input and output, named or guessed; None where the format itself
             says what is what.
         rows, valid, rejected: records read; those that can be used; those with an error.
@@ -72,6 +74,7 @@ class CheckReport:
     exact: int
     near: int
     statistics: Statistics
+    task: TaskKind | None = None
     problems_file: Path | None = None
     rejected_file: Path | None = None
 
@@ -85,6 +88,7 @@ class CheckReport:
         return {
             "file": self.file,
             "format": self.format,
+            "task": self.task,
             "columns": None if self.columns is None else self.columns.model_dump(exclude_none=True),
             "rows": self.rows,
             "valid": self.valid,
@@ -105,6 +109,7 @@ def check(
     format: str | None = None,
     columns: Columns | None = None,
     task: TaskKind | None = None,
+    guess_task: bool = False,
     labels: list[str] | None = None,
     schema: dict[str, Any] | None = None,
     template: Template | None = None,
@@ -120,6 +125,7 @@ def check(
         path: a file, `FILE#Sheet` or `hf:org/name:split`.
         format, columns: found by content when None.
         task, labels, schema: of the project; what is None is not checked.
+        guess_task: where no task is given, few different short outputs are checked as labels.
         template: counts tokens; None leaves them unknown.
         context_length: longer examples are rejected.
         system_prompt: counted with examples that bring none of their own.
@@ -135,7 +141,7 @@ def check(
     rows = read(path, format, columns, progress=progress)
     with tempfile.TemporaryDirectory(prefix="assay-check-") as name:
         scratch = Path(name)
-        with _Pass(str(path), rules, scratch) as state:
+        with _Pass(str(path), rules, scratch, guess_task) as state:
             for row in rows:
                 example = state.take(row)
                 if example is not None and keep is not None:
@@ -157,6 +163,7 @@ def check(
         exact=state.counts["duplicate"],
         near=groups.near,
         statistics=state.statistics,
+        task=state.task,
         problems_file=out / PROBLEMS_FILE if out else None,
         rejected_file=out / REJECTED_FILE if out else None,
     )
@@ -183,8 +190,8 @@ def _write(out: Path | None, name: str, lines: Iterable[str]) -> None:
 class _Pass:
     """What is remembered of the rows gone by: about 100 bytes each, the rest on disk."""
 
-    def __init__(self, file: str, rules: Rules, scratch: Path) -> None:
-        self.file, self.rules = file, rules
+    def __init__(self, file: str, rules: Rules, scratch: Path, guess_task: bool) -> None:
+        self.file, self.rules, self._guess_task = file, rules, guess_task
         self.rows = self.valid = 0
         self.counts: Counter[str] = Counter()
         self.statistics = Statistics()
@@ -219,6 +226,13 @@ class _Pass:
         self._outputs.append(key64(example.output.strip()))
         return example
 
+    @property
+    def task(self) -> TaskKind | None:
+        """The kind of task, as given or as the rows so far look."""
+        if self.rules.task is None and self._guess_task and self.statistics.outputs:
+            return "label" if look_like_labels(self.statistics.outputs) else None
+        return self.rules.task
+
     def _reject(self, row: Row, problems: list[Problem]) -> None:
         record = {
             "line": row.line,
@@ -243,7 +257,7 @@ class _Pass:
         """Duplicates and contradictions, each row against the first of its kind; and the rows
         whose label no other has."""
         lone = self._lone_labels()
-        several = self.rules.task == "text"
+        several = self.task == "text"
         said: dict[int, set[int]] = {}
         repeated = set(groups.first[groups.first != np.arange(len(groups.first))].tolist())
         for row in range(len(self._lines)):
@@ -262,7 +276,7 @@ class _Pass:
 
     def _lone_labels(self) -> set[int]:
         """Hashes of the labels of a label task that one row has, without spaces around them."""
-        outputs = self.statistics.outputs if self.rules.task == "label" else None
+        outputs = self.statistics.outputs if self.task == "label" else None
         counts = count_stripped(outputs or {})
         return {key64(label) for label, count in counts.items() if count == 1}
 
@@ -295,7 +309,7 @@ class _Pass:
                 "too many rows share one template to compare all of them for near-duplicates.",
                 "No action needed: all exact duplicates were found.",
             )
-        if self.rules.task == "label" and self.valid and self.statistics.outputs is not None:
+        if self.task == "label" and self.valid and self.statistics.outputs is not None:
             yield from find_label_problems(self.statistics.outputs)
 
 

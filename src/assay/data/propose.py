@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -184,13 +184,24 @@ def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:
         )
         return "json", found
     distinct = set(outputs)
-    short = all(map(_could_be_label, distinct))
-    few = len(distinct) <= min(MAX_LABELS, max(2, len(outputs) // 4))
-    if few and short:
+    if _are_labels(distinct, len(outputs)):
         found = f"{len(outputs)} answers, {len(distinct)} different ones: this looks like sorting "
         return "label", f"{found}into labels"
     found = f"{len(outputs)} answers, {len(distinct)} different ones: this looks like answering in "
     return "text", f"{found}free text"
+
+
+def look_like_labels(outputs: Counter[str]) -> bool:
+    """Whether outputs, each with its rows, would be proposed as those of a label task."""
+    rows = outputs.total()
+    if not _are_labels(outputs, rows):
+        return False
+    return sum(count for text, count in outputs.items() if _is_json(text)) < 0.95 * rows
+
+
+def _are_labels(distinct: Collection[str], rows: int) -> bool:
+    few = len(distinct) <= min(MAX_LABELS, max(2, rows // 4))
+    return few and all(map(_could_be_label, distinct))
 
 
 def _label_set(values: Sequence[Any], held: Sequence[Any]) -> list[str] | None:

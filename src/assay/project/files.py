@@ -29,6 +29,7 @@ def check_file(
     format: str | None = None,
     columns: Columns | None = None,
     task: TaskKind | None = None,
+    guess_task: bool = False,
     model: str | None = None,
     out: Path | None = None,
     keep: Callable[[Example], None] | None = None,
@@ -40,7 +41,7 @@ def check_file(
     and model.
 
     Args:
-        out, keep: see `assay.data.checks.check`.
+        guess_task, out, keep: see `assay.data.checks.check`.
 
     Raises:
         UsageError: no file was named and there is no project.
@@ -67,6 +68,7 @@ def check_file(
         format=format,
         columns=columns,
         task=task,
+        guess_task=guess_task,
         labels=own.labels if own else None,
         schema=own.output_schema if own else None,
         template=template,

@@ -40,7 +40,7 @@ class Conversion:
 def check_upload(context: PageContext, file: Path) -> CheckReport:
     """Every problem of an uploaded file."""
     columns = files.find_columns(_columns(context), file)
-    return files.check_file(file, folder=file.parent, columns=columns)
+    return files.check_file(file, folder=file.parent, columns=columns, guess_task=True)
 
 
 @action("editor")
@@ -116,6 +116,11 @@ class OtherFiles:
         w.text(f"{name}, read as {report.format}", "strong")
         if report.columns is not None:
             w.text(describe_columns((), report.columns), "soft note")
+        as_what = {
+            "label": "The outputs are few and short, so they were checked as labels.",
+            None: "The outputs were checked as texts: they are too many or too long for labels.",
+        }
+        w.text(as_what.get(report.task, ""), "soft note")
         with w.row("figures"):
             row_figures(report)
         problems_card(report)
