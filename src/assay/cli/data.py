@@ -292,6 +292,8 @@ def second_look(
 
 def _print_addition(addition: Any) -> None:
     print(addition.sentence)
+    for sentence in addition.spelled_otherwise:
+        print(f"  {sentence}")
     for row in addition.rejected_rows:
         for found in row["problems"]:
             print(f"  line {row['line']}: {found['message']} {found['fix']}")

@@ -149,10 +149,13 @@ def feedback(
     folder: Folder = Path("."),
 ) -> Any:
     """Attach a thumb or the right answer to a trace."""
-    from assay.project import releases
+    from assay.project import releases, row_forecast
 
-    said = cast(Any, thumb)
-    return releases.give_feedback(open_workspace(folder), id, thumb=said, corrected=answer)
+    said, workspace = cast(Any, thumb), open_workspace(folder)
+    trace = releases.give_feedback(workspace, id, thumb=said, corrected=answer)
+    if answer is not None and (odd := row_forecast.warn_of_spelling(workspace, answer)):
+        typer.echo(odd, err=True)
+    return trace
 
 
 def _print_next(found: Any) -> None:

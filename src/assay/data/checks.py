@@ -30,6 +30,7 @@ from assay.data.problems import CODES, Problem, json_line, problem
 from assay.data.propose import look_like_labels
 from assay.data.read import Row, detect, read
 from assay.data.row_judge import RowJudge
+from assay.data.spelling import SPELLING_FIX, Spellings
 from assay.data.statistics import Statistics
 from assay.example import Example
 from assay.progress import SILENT, Progress
@@ -196,6 +197,7 @@ class _Pass:
         self.counts: Counter[str] = Counter()
         self.statistics = Statistics()
         self.index = DuplicateIndex(scratch)
+        self._spellings = Spellings(rules.task)
         self._judge = RowJudge(file, rules)
         self._lines = array("Q")
         self._outputs = array("Q")
@@ -221,6 +223,7 @@ class _Pass:
             return None
         self.valid += 1
         self.statistics.add(example, tokens)
+        self._spellings.add(example.output, row.line)
         self.index.add(normalise(example.input))
         self._lines.append(row.line)
         self._outputs.append(key64(example.output.strip()))
@@ -250,8 +253,15 @@ class _Pass:
         """All problems in the order of the file, those of the file itself first."""
         yield from self._of_the_file(groups)
         yield from heapq.merge(
-            _parsed(self._problems), self._between_rows(groups), key=attrgetter("line")
+            _parsed(self._problems),
+            self._between_rows(groups),
+            self._odd_spellings(),
+            key=attrgetter("line"),
         )
+
+    def _odd_spellings(self) -> Iterator[Problem]:
+        for line, message in self._spellings.odd_rows():
+            yield problem("other-spelling", self.file, line, message, SPELLING_FIX)
 
     def _between_rows(self, groups: Groups) -> Iterator[Problem]:
         """Duplicates and contradictions, each row against the first of its kind; and the rows

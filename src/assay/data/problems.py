@@ -94,6 +94,10 @@ CODES: dict[str, tuple[Severity, str]] = {
     "near-duplicate": ("notice", "an input that is almost the same as in an earlier row"),
     "contradiction": ("warning", "the input of an earlier row with a different output"),
     "several-outputs": ("notice", "the same in a text task, where several outputs may be right"),
+    "other-spelling": (
+        "warning",
+        "a label, or a value of a field with few of them, that most rows spell otherwise",
+    ),
     "lone-label": (
         "warning",
         "the only row of its label; it cannot be used both to train and to measure",

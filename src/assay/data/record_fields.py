@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from assay.data.contents import quote_label
-from assay.data.normal import normalise
+from assay.data.spelling import OF_A_SET, plain
 
 RARELY_MISSING = 0.05
 """A field that at most this share of the records lacks may have been forgotten there."""
 RARELY_OTHER = 0.25
 """A field that at most this share of the records writes as another kind of value may be written
 so by mistake."""
-OF_A_SET = 0.25
-"""A field with at most so many different texts for each record takes them from a set."""
-_YES_NO = {"true": "yes", "false": "no"}
 _NUMBER = re.compile(r"\s*[+-]?\d+(?:[.,]\d{3})*(?:[.,]\d*)?\s*")
 """As it is written in any country; a date such as 1.3.2026 is none."""
 MOST_NAMED = 10
@@ -104,11 +101,10 @@ def _spelled(name: str, records: Records) -> Iterator[str]:
     values = [text for _, text in _texts(name, records)]
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for value in dict.fromkeys(values):
-        plain = normalise(value.replace("_", " "))
-        spellings[_YES_NO.get(plain, plain)].append(value)
+        spellings[plain(value)].append(value)
         if len(spellings) > OF_A_SET * len(values):
             return
-    several = [sorted(alike) for plain, alike in spellings.items() if plain and len(alike) > 1]
+    several = [sorted(alike) for same, alike in spellings.items() if same and len(alike) > 1]
     if several:
         named = [", ".join(map(quote_label, alike)) for alike in several[:MOST_NAMED]]
         said = "; ".join([*named, *(["…"] if several[MOST_NAMED:] else [])])

@@ -39,6 +39,8 @@ class Addition:
         rejected_rows: the first `MOST_TOLD` of these, with their line and problems.
         converted: the project's file became UTF-8 for them; None: it did not.
         quarantined: of the added rows those that are in quarantine, by the reason.
+        spelled_otherwise: a sentence for each of the first `MOST_TOLD` values of added rows that
+            the project's rows spell otherwise.
     """
 
     file: str
@@ -49,6 +51,7 @@ class Addition:
     rejected_rows: tuple[dict[str, Any], ...]
     converted: Conversion | None = None
     quarantined: dict[Reason, int] = field(default_factory=dict)
+    spelled_otherwise: tuple[str, ...] = ()
 
     @property
     def used(self) -> int:

@@ -30,6 +30,7 @@ from assay.data.normal import key64
 from assay.data.problems import CODES, OF_THE_FILE, problem
 from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
 from assay.data.rewrite import Conversion, append, find_unwritable, record_at, rewrite
+from assay.data.spelling import SPELLING_FIX, Spellings
 from assay.data.split import has_split
 from assay.errors import AssayError, DataError, Step, UsageError
 from assay.example import Example
@@ -177,7 +178,11 @@ def _compare(
             where=str(file),
             fix=f"Correct the rows; see {Step.CHECK_FILE}.",
         )
-    seen = {_key(row.example) for row in read(target, ours.format, ours.columns) if row.example}
+    seen, known = set(), Spellings(config.task)
+    for row in read(target, ours.format, ours.columns):
+        if row.example is not None:
+            seen.add(_key(row.example))
+            known.add(row.example.output)
     fresh: dict[int, dict[str, Any]] = {}
     said: dict[int, list[Text]] = {}
     repeated = unfit = 0
@@ -202,6 +207,11 @@ def _compare(
             where=str(file),
             fix=_bring(ours.columns),
         )
+    spelled = [
+        f"Line {line}: {sentence} {SPELLING_FIX}"
+        for line, texts in said.items()
+        for sentence in known.find_others(texts[-1][1])
+    ]
     foreign = [] if _is_own(workspace, target) else _take_unwritable(target, fresh, file)
     addition = Addition(
         file=config.data.file,
@@ -210,6 +220,7 @@ def _compare(
         unfit=unfit,
         rejected=report.rejected + len(foreign),
         rejected_rows=(*foreign, *rejected)[:MOST_TOLD],
+        spelled_otherwise=tuple(spelled[:MOST_TOLD]),
     )
     return addition, [(made, said[line]) for line, made in fresh.items()]
 

@@ -12,6 +12,9 @@ from assay.data.formats.record import json_text
 from assay.data.problems import OF_THE_FILE, Problem
 from assay.data.read import detect
 from assay.data.record_fields import describe_other_kinds
+from assay.data.spelling import SPELLING_FIX, Spellings
+from assay.data.split import has_split, visible_files
+from assay.example import read_examples
 from assay.project.rows import Rows, data_file
 from assay.project.workspace import Workspace, project_of
 
@@ -51,3 +54,21 @@ def warn_of_other_kinds(workspace: Workspace, found: Rows, line: int) -> str | N
             records[at] = value
     mine = records.pop(line, None)
     return None if mine is None else describe_other_kinds(mine, list(records.values()))
+
+
+def warn_of_spelling(workspace: Workspace, answer: str) -> str | None:
+    """A sentence where a corrected answer spells a value otherwise than most rows that may be seen;
+    None: it does not, or there are no rows."""
+    project = workspace.project
+    if project is None or not has_split(project.split_folder):
+        return None
+    known = Spellings(project.config.task)
+    for file in visible_files(project.split_folder):
+        for example in read_examples(file):
+            known.add(example.output)
+    others = known.find_others(answer)
+    return f"{' '.join(map(_capital, others))} {SPELLING_FIX}" if others else None
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -178,6 +178,8 @@ def show_spaces(label: str) -> str:
 def tell_addition(addition: Addition) -> None:
     """What became of rows that were to be added, and why some of them were not."""
     w.text(addition.sentence)
+    for sentence in addition.spelled_otherwise:
+        w.text(sentence, "warn note breaks")
     for row in addition.rejected_rows:
         whys = " ".join(f"{found['message']} {found['fix']}" for found in row["problems"])
         w.text(f"Line {row['line']}: {whys}", "note breaks")

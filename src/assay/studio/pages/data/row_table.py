@@ -117,11 +117,12 @@ def _look_again(context: PageContext, line: int, progress: Progress) -> str | No
         return f"The row was saved, but it is not used: {errors[0]['message']}"
     if not found.is_seen(line):
         return _NOW_LOCKED
-    if problems := found.problems_of(line):
-        one = problems[0]
-        return f"The row was saved, but look at it again: {one['message']} {one['fix']}"
-    odd = row_forecast.warn_of_other_kinds(context.workspace, found, line)
-    return None if odd is None else f"The row was saved, but look at it again: {odd}"
+    problems = found.problems_of(line)
+    spelled = [one for one in problems if one["code"] == "other-spelling"]
+    odd = [f"{one['message']} {one['fix']}" for one in spelled or problems[:1]]
+    if (other := row_forecast.warn_of_other_kinds(context.workspace, found, line)) is not None:
+        odd.append(other)
+    return f"The row was saved, but look at it again: {' '.join(odd)}" if odd else None
 
 
 @pages_app.get(ROWS, include_in_schema=False)

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from nicegui import ui
 
 from assay.errors import AssayError, UsageError
-from assay.project import releases
+from assay.project import releases, row_forecast
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
 from assay.quantities import say_count, say_share
 from assay.release.traces import Trace
 from assay.studio import widgets as w
-from assay.studio.dialogs import errors_at
+from assay.studio.dialogs import advise, errors_at
 from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.words import stand_alone
@@ -126,6 +126,9 @@ def _show_trace(
             if answer is not None:
                 await context.read(releases.check_correction, answer)
             await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
+        odd = None if answer is None else await context.read(row_forecast.warn_of_spelling, answer)
+        if odd is not None:
+            advise(f"The correction was saved. But look at it again: {odd}")
         await judged(trace.id)
 
     with w.row():

@@ -10,7 +10,7 @@ from nicegui.element import Element
 
 from assay.data.problems import CODES
 from assay.errors import AssayError, UsageError
-from assay.project import releases, row_edits
+from assay.project import releases, row_edits, row_forecast
 from assay.project.releases import corrections
 from assay.project.releases.kept import KeptTraces
 from assay.quantities import say_count
@@ -326,7 +326,13 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
             shown = right.value = content
         elif corrected is not None:
             shown = corrected
-        notify(words)
+        odd = None
+        if corrected is not None:
+            odd = await context.read(row_forecast.warn_of_spelling, corrected)
+        if odd is None:
+            notify(words)
+        else:
+            advise(f"{words} But look at it again: {odd}")
 
     with w.row():
         w.button("Good", lambda: judge("up", None, "Marked as good."), icon="thumb_up")
