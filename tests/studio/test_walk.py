@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from assay.project import agents
 from assay.project.knowledge import documents
+from assay.project.start.entries import read_entries
 from assay.project.workspace import Workspace
 from tests.knowledge.files import pdf
 from tests.small import ANIMALS, write_csv, write_model
@@ -158,6 +159,12 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         page.get_by_role("option", name="beta").click()
         page.get_by_role("option", name="gamma").click()
         page.keyboard.press("Escape")
+        for _ in range(100):
+            if read_entries(Workspace(folder)).columns.input == ("beta",):
+                break
+            page.wait_for_timeout(100)
+        page.reload()  # before a choice is sent, too
+        expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
         go.click()
         expect(page.get_by_role("heading", name="What is in odd.csv")).to_be_visible()
         problems = page.get_by_role("region", name="Problems in the file")

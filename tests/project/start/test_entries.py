@@ -10,7 +10,13 @@ from tests.small import write_csv
 
 from assay.errors import StateError
 from assay.project.start import example_file
-from assay.project.start.entries import FormEntries, ProposalEntries, keep_entries, read_entries
+from assay.project.start.entries import (
+    ColumnEntries,
+    FormEntries,
+    ProposalEntries,
+    keep_entries,
+    read_entries,
+)
 from assay.project.start.from_file import FileProjectOptions
 from assay.project.workspace import Workspace
 
@@ -26,6 +32,7 @@ SAID = ProposalEntries(
         ticks={"fine-tune": False},
     ),
     {"dgo": "dog"},
+    ColumnEntries(input=("beta",), output=("gamma", "delta")),
 )
 
 

@@ -47,6 +47,16 @@ class FormEntries:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnEntries:
+    """What is chosen where columns have to be named, before it is sent."""
+
+    input: tuple[str, ...] = ()
+    output: tuple[str, ...] = ()
+    group: str | None = None
+    document: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalEntries:
     """All that was said and typed.
 
@@ -54,11 +64,13 @@ class ProposalEntries:
         options: what changes the proposal: columns and task.
         form: what was changed in it.
         names: new names of labels that are not in the file yet, by the old ones.
+        columns: chosen where the file has to be told them.
     """
 
     options: FileProjectOptions = field(default_factory=FileProjectOptions)
     form: FormEntries = field(default_factory=FormEntries)
     names: dict[str, str] = field(default_factory=dict)
+    columns: ColumnEntries = field(default_factory=ColumnEntries)
 
 
 _ENTRIES = TypeAdapter(ProposalEntries)

@@ -11,6 +11,7 @@ from nicegui import ui
 from assay.data.formats.objects import refuse_shared
 from assay.data.formats.record import shorten, text_of
 from assay.evaluate.documents import documents_by_name
+from assay.project.start.entries import ColumnEntries
 from assay.project.start.from_file import FileFindings
 from assay.quantities import say_count
 from assay.studio import widgets as w
@@ -24,19 +25,20 @@ SHOWN_MISSING = 3
 
 def choose_columns(
     found: FileFindings,
-    document: str | None,
+    chosen: ColumnEntries,
+    keep: Callable[[ColumnEntries], Awaitable[None]],
     choose: Callable[[dict[str, Any]], Awaitable[None]],
     show_restart: Callable[[], None],
 ) -> None:
     """Ask what is in each column.
 
     Args:
-        document: the column that names documents, as it was chosen or is proposed.
+        chosen: before, or as it is proposed.
+        keep: called with what is chosen, whenever it changes.
         choose: called with the columns of each part.
         show_restart: makes a button that begins with another file.
     """
     names = list(found.fields)
-    now = None if found.report is None else found.report.columns
     with w.section("What is in each column?", f"{found.file.name} has {len(names)} columns."):
         _show_sample(names, found.sample)
         with w.row("top-aligned"):
@@ -45,7 +47,7 @@ def choose_columns(
                 ui.select(
                     names,
                     multiple=True,
-                    value=list(now.input) if now else [],
+                    value=[name for name in chosen.input if name in names],
                     validation=lambda chosen: None if chosen else NO_COLUMN,
                 ),
                 "What is given, such as a message. One column or several.",
@@ -55,19 +57,25 @@ def choose_columns(
                 ui.select(
                     names,
                     multiple=True,
-                    value=list(now.output) if now else [],
+                    value=[name for name in chosen.output if name in names],
                     validation=lambda chosen: _refuse_output(chosen, inputs.value),
                 ),
                 "The right answer to it. One column, or several that become one record.",
             )
             group = w.field(
                 "Group column",
-                ui.select(names, clearable=True, value=now.group if now else None),
+                ui.select(
+                    names, clearable=True, value=chosen.group if chosen.group in names else None
+                ),
                 "Optional: groups rows that belong together, such as one customer's.",
             )
             documents = w.field(
                 "Document column",
-                ui.select(names, clearable=True, value=document),
+                ui.select(
+                    names,
+                    clearable=True,
+                    value=chosen.document if chosen.document in names else None,
+                ),
                 "Optional: names the document that answers the row; empty where none does.",
             )
 
@@ -82,6 +90,13 @@ def choose_columns(
                     }
                 )
 
+        def entries() -> ColumnEntries:
+            return ColumnEntries(
+                tuple(inputs.value), tuple(outputs.value), group.value, documents.value
+            )
+
+        for select in (inputs, outputs, group, documents):
+            select.on_value_change(lambda: keep(entries()))
         inputs.on_value_change(lambda: outputs.value and outputs.validate())
         with w.row():
             w.button("Continue", click, kind="primary")

@@ -16,7 +16,7 @@ from assay.data.checks import CheckReport
 from assay.progress import SILENT
 from assay.project.agents import drafts
 from assay.project.start import entries, example_file, from_file
-from assay.project.start.entries import FormEntries, ProposalEntries
+from assay.project.start.entries import ColumnEntries, FormEntries, ProposalEntries
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.project.start.running_creation import Creation
@@ -73,6 +73,7 @@ class ProposalStep:
         said = entries.read_entries(context.workspace)
         self._wanted, self._entries = said.options, said.form
         self._names = LabelNames(said.names, self._rename, self._keep)
+        self._columns = said.columns
         self._keeping, self._is_kept = asyncio.Lock(), True
         self._documents: list[str] = []
         self._form: ProposalForm | None = None
@@ -163,7 +164,8 @@ class ProposalStep:
                 return
             self._is_kept = True
             form = self._entries if self._form is None else self._form.entries()
-            said = ProposalEntries(self._wanted, form, dict(self._names.typed))
+            typed = dict(self._names.typed)
+            said = ProposalEntries(self._wanted, form, typed, self._columns)
             await self._context.do(keep_entries, self._file, said)
 
     async def _read(self, wanted: FileProjectOptions) -> FileFindings:
@@ -326,8 +328,16 @@ class ProposalStep:
         return self._wanted.document or None
 
     def _show_columns(self, found: FileFindings) -> None:
-        named = self._document_of(found)
-        choose_columns(found, named, lambda of: self._inspect(**of), self._show_restart)
+        chosen = self._columns
+        if found.report is not None and (now := found.report.columns) is not None:
+            named = self._document_of(found)
+            chosen = ColumnEntries(tuple(now.input), tuple(now.output), now.group, named)
+
+        async def keep(columns: ColumnEntries) -> None:
+            self._columns = columns
+            await self._keep()
+
+        choose_columns(found, chosen, keep, lambda of: self._inspect(**of), self._show_restart)
 
     def _show_proposal(self, drafted: Draft) -> None:
         with w.card("accent"):
