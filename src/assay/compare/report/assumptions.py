@@ -52,6 +52,12 @@ def of_first_year(candidate: CandidateResult | None) -> str:
     return f"{name} costs {usd(candidate.yearly_cost)} in the first year: {made}."
 
 
+TIMES = (
+    "Answer times are those of single requests, one at a time; the cost of an answer on this "
+    "machine counts its time where many are answered together, so the two differ."
+)
+
+
 def of_result(result: Result) -> str:
     """What the costs of a comparison rest on, and where to change it; "" in results that are older
     than its settings."""
@@ -60,7 +66,8 @@ def of_result(result: Result) -> str:
         return ""
     assumed = say(Costs.model_validate(stated), result.monthly_requests)
     return (
-        f"Costs assume {assumed}. Change this {Step.SET_COSTS}; the next comparison counts with it."
+        f"Costs assume {assumed}. Change this {Step.SET_COSTS}; the next comparison counts with "
+        f"it. {TIMES}"
     )
 
 
