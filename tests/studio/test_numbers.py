@@ -31,6 +31,7 @@ from assay.studio.shared.numbers import (
         (0, 0, 100, None),
         (100, 0, 100, None),
         (150, 0, 100, "150 is too much: at most 100 %."),
+        (99999999999999999999, 0, 100, "This is too much: at most 100 %."),  # the float is 1e20
         (-5, 0, None, "-5 is too little: at least 0 %."),
         (7, None, None, None),
         (2.0, 0, None, None),
@@ -45,6 +46,7 @@ def test_a_number_is_held_against_its_limits(
 @pytest.mark.parametrize(
     ("message", "value", "percent", "said"),
     [
+        ("it should be less than 0.5.", 15.0, True, "It should be less than 50 %."),  # typed since
         ("it should be less than 0.9.", 95.0, True, "95 is too much: less than 90 %."),
         (
             "it should be at most 1.",

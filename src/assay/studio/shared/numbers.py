@@ -30,6 +30,7 @@ _LONGEST = 40
 """Characters of a number; what is longer is none."""
 _MOST_WHOLE = 10**15 - 1
 """Beyond 2**53 not every whole number can be told from the next one."""
+_EXACT_DIGITS = 15
 _LONGEST_SAID = 25
 _LIMIT = re.compile(r"should be (less than|at most|at least|more than) (-?\d+(?:\.\d+)?)")
 
@@ -180,8 +181,10 @@ def outside(
 
 
 def _say(value: float) -> str:
+    """A number as it was typed; one that a float holds to fewer digits is not named."""
     said = write_number(value)
-    return said if len(said) <= _LONGEST_SAID else "This"
+    is_exact = abs(value) <= _MOST_WHOLE and len(Decimal(said).as_tuple().digits) <= _EXACT_DIGITS
+    return said if is_exact and len(said) <= _LONGEST_SAID else "This"
 
 
 def refuse_fraction(typed: str) -> str | None:
@@ -225,4 +228,7 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
     side = "much" if found[1] in ("less than", "at most") else "little"
     limit = to_percent(float(found[2])) if percent else float(found[2])
     unit = " %" if percent else ""
+    if number < limit if side == "much" else number > limit:
+        # Typed since the message was made, which the next check takes back.
+        return f"It should be {found[1]} {write_number(limit)}{unit}."
     return f"{_say(number)} is too {side}: {found[1]} {write_number(limit)}{unit}."

@@ -303,6 +303,10 @@ async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> N
         candidates_table(now.result)
         w.link("View individual answers", f"/compare?id={now.result.comparison[:16]}")
     best = find_recommended(now.result)
+    if best is None and context.may("editor"):
+        with w.row():
+            w.link("Let other candidates take part, or change other settings", "/settings")
+            w.link("Compare again", "/compare")
     if best is None or best.kind == "outside" or not context.may("editor"):
         return
     labels = await context.read(comparisons.labels, [best.agent])
