@@ -241,7 +241,9 @@ def test_exact(answer: str, strict: float, loose: float) -> None:
         ("xa a a", "a a", {}, 1),  # behind one that overlaps it and does not count
         ("at 6:10", "6", {}, 0),
         ("a  QUARTER\nof an hour", "a quarter of an hour", {}, 1),
-        ("boxes", "box", {}, 0),
+        ("It is closed on Wednesdays.", "Wednesday", {}, 0),  # as the explanation says
+        ("It is Wednesday's soup.", "wednesday", {}, 1),
+        ("A half-day pass.", "half day", {}, 0),
         ("boxes", "box", {"whole_words": False}, 1),
         ("20 % is due, then 80 %", "20 %", {}, 1),
         ("4.50 and much more is to be said of it", "4.50", {"max_words": 8}, 0),

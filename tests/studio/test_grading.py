@@ -17,6 +17,7 @@ SHORT = GraderSpec(name="contains", settings={"as": "fact", "max_words": 3})
 def test_the_primary_grader_is_explained_with_its_settings() -> None:
     said = explain_grading(SHORT)
     assert "by the grader contains: 1 when the expected text, a short fact, stands in the" in said
+    assert "as whole words unless whole_words is false" in said
     assert " Its setting max_words is 3: an answer of more words scores 0" in said
     assert "fact:" not in said
     assert explain_grading(GraderSpec(name="gone")).endswith("by the grader gone.")

@@ -50,13 +50,17 @@ class ContainsSettings(GraderSettings):
         "hold the expected text",
     )
     whole_words: bool = Field(
-        True, description="not as a part of a longer word or number; false without spaces"
+        True,
+        description="whether it must not stand there as a part of a longer word or number; false "
+        "for languages without spaces",
     )
 
 
 @against_reference(
     "contains",
-    "1 when the expected text, a short fact, stands in the answer.",
+    "1 when the expected text, a short fact, stands in the answer, as whole words unless "
+    "whole_words is false: “Wednesday” does not stand in “Wednesdays”. Case and the amount of "
+    "white space do not count, punctuation does.",
     settings=ContainsSettings,
 )
 def contains(

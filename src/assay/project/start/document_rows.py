@@ -32,8 +32,9 @@ PARTLY_COPIED_SHARE = 0.5
 """From here on the others may be missing because a document is, or was read in part."""
 _WARNING = (
     "{share}% of the answers, which are short, stand in the documents word for word. From 90% "
-    "on an answer is right that holds the expected words; below, likeness decides, and a short "
-    "answer that is wrong may score half. Check that every document is there and was read in full."
+    "on an answer is right that holds the expected text as whole words; below, likeness decides, "
+    "and a short answer that is wrong may score half. Check that every document is there and was "
+    "read in full."
 )
 SENTENCE_WORDS = 30
 """Words of an answer that `contains` takes: a sentence, which may say the fact."""
@@ -125,7 +126,7 @@ def propose_contains(
     reason = (
         f"answers are short ({size}) and {share:.0%} of them stand in the documents word for word: "
         f"contains decides, so a sentence of at most {limit} words that holds the expected answer "
-        "is right"
+        "as whole words is right"
     )
     return replace(
         proposal,

@@ -8,6 +8,7 @@ from statistics import median
 from assay.compare.result import Result
 from assay.config import GraderSpec
 from assay.evaluate.graders import GRADERS
+from assay.quantities import say_count
 
 LONGEST = 80
 """Of a setting's value; longer ones, such as a judge's prompt, are on the page Settings."""
@@ -68,14 +69,15 @@ def explain_likeness(
             "for so many right answers."
         )
     return [
-        f"Half of the expected answers have at most {words:.0f} words. Of answers so short, "
+        f"Half of the expected answers have at most {say_count(round(words), 'word')}. Of answers "
+        "so short, "
         "likeness does not tell which are right: a right one in other words scores low, and a "
         f"wrong one in the same words may score higher.{least} If you see that below, let another "
         "grader decide:",
         "`contains`, where a fact makes an answer right (a price, a name, a time). An answer is "
-        "right if the expected text stands in it, whatever is said around it. For this the "
-        "expected answers must be the fact alone, such as “12 euros”; those of the holdout are "
-        "changed by replacing it.",
+        "right if the expected text stands in it as whole words, whatever is said around it. For "
+        "this the expected answers must be the fact alone, such as “12 euros”; those of the "
+        "holdout are changed by replacing it.",
         "`judge`, where right answers have few words in common: a model says whether an answer is "
         "as good as the expected one. It needs answers that people have judged, and is written "
         "into the text on the page Settings (docs/graders.md of Assay says how).",
