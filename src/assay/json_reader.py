@@ -34,7 +34,8 @@ def read(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = Non
         text = text.decode("utf-8-sig", "surrogatepass")
     if is_too_deep(text):
         raise json.JSONDecodeError(f"nested more than {MOST_DEPTH} deep", text, 0)
-    return json.loads(text, parse_constant=parse_constant)
+    # Without its line end, behind which an error would else be: on a line of its own, at column 1.
+    return json.loads(text.rstrip(" \t\r\n"), parse_constant=parse_constant)
 
 
 def read_at(text: str, place: int) -> tuple[Any, int]:
@@ -96,4 +97,7 @@ _SAID = {
 def describe(error: ValueError) -> str:
     """What is wrong with a text that `read` refused, without the place."""
     message = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-    return _SAID.get(message, _SAID.get(message.partition(": ")[0], message))
+    said = _SAID.get(message, _SAID.get(message.partition(": ")[0], message))
+    if isinstance(error, json.JSONDecodeError) and error.pos and not error.doc[error.pos :].strip():
+        return f"it ends too early ({said})"
+    return said

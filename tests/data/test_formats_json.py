@@ -59,8 +59,11 @@ def test_a_broken_first_line_does_not_hide_the_format(tmp_path: Path) -> None:
 
 
 def test_all_lines_broken(tmp_path: Path) -> None:
-    path = write(tmp_path, '{"text": oops}\n{"text": oops}\n')
-    assert codes(list(read(path))) == ["invalid-json"] * 2
+    path = write(tmp_path, '{"text": oops}\n{"text": "c", "label"\n')
+    rows = list(read(path))
+    assert codes(rows) == ["invalid-json"] * 2
+    cut = rows[1].problems[0].message  # where the line ends, not on the next one
+    assert "it ends too early (a colon is missing after a name), at column 22," in cut
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,13 @@ def read_lines(path: Path, file: str, encoding: str) -> Iterator[Raw]:
 
 
 def _parse(line: str, file: str, number: int) -> Raw:
+    line = line.rstrip(
+        "\r\n"
+    )  # else what is missing at its end would be missing on a line of its own
     try:
         value = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
-        return Raw(number, line.rstrip("\r\n"), (_not_json(file, number, error, line),))
+        return Raw(number, line, (_not_json(file, number, error, line),))
     return _checked(value, line, file, number)
 
 
