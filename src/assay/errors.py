@@ -46,7 +46,13 @@ class Step(Enum):
         "Create one with `assay init NAME --data FILE`, or change to its folder",
         "Move its folder back, or start the server where it is",
     )
-    OTHER_COLUMNS = "choose another column with --output", "choose other columns"
+    OTHER_COLUMNS = "choose another column with --output", "press “Choose other columns”"
+    NAME_MODEL = "Name it with --model", "Models are fetched on the page Models"
+    OWN_MODEL = (
+        "Or use a model you have: `assay init --model FOLDER` (safetensors), `--model PATH.gguf`, "
+        "or a hub id",
+        "Or use a model you have: name it as “Model” on the page Settings",
+    )
     SPLIT = "`assay data split`", "the page Data"
     SHOW_DATA = "`assay data show`", "the page Data"
     START_PROJECT = (
@@ -111,6 +117,7 @@ class Step(Enum):
         "in the two fields for prices",
     )
     EXPORT_AS = "another form, such as --to gguf", "another format, such as gguf"
+    EXPORT_MERGED = "Use --to merged", "Choose the format merged"
 
     def __init__(self, command: str, page: str) -> None:
         self.command, self.page = command, page

@@ -55,7 +55,7 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (b"\x80\x05", "a Python pickle", "Pickles are never loaded: they can run code. Export CSV."),
     (b"ARROW1", "an Arrow file", "Save it as Parquet."),
     *((magic, "an image", "Assay reads text.") for magic in IMAGES),
-    (b"GGUF", "a model", "Name it with --model."),
+    (b"GGUF", "a model", f"{Step.NAME_MODEL}."),
 )
 
 

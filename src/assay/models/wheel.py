@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from assay.errors import ModelError
+from assay.errors import ModelError, Step
 from assay.interpreter import python
 from assay.models.catalogue import CatalogueEntry
 from assay.models.growth import show_growth
@@ -18,10 +18,7 @@ from assay.progress import Progress
 
 _CHUNK = 1 << 20
 _GRACE_S = 5.0
-_OTHER_WAY = (
-    "Or use a model you have: `assay init --model FOLDER` (safetensors), `--model FILE.gguf`, or "
-    "a hub id."
-)
+_OTHER_WAY = f"{Step.OWN_MODEL}."
 
 
 def fetch(entry: CatalogueEntry, folder: Path, progress: Progress) -> Path:

@@ -260,7 +260,9 @@ def _fit(
     if force is None:
         shown: Evidence | None = judge(load_results(store), version.agent, replaced, name)
     elif not force.strip():
-        raise ReasonError("--force needs a reason.", fix="Give the reason; it is logged.")
+        raise ReasonError(
+            "a promotion that is forced needs a reason.", fix="Give the reason; it is logged."
+        )
     else:
         try:
             check_text(force, "the reason", LONGEST_MESSAGE)

@@ -20,7 +20,7 @@ from typing import Any
 
 from assay.agent.agent import Agent
 from assay.chat.template import Template
-from assay.errors import ModelError, UsageError
+from assay.errors import ModelError, Step, UsageError
 from assay.evaluate.measure import Bench
 from assay.evaluate.parity import POSITIONS, Parity, Target, parity
 from assay.evaluate.targets import FolderTarget, GgufTarget
@@ -87,7 +87,7 @@ def export(
     if form == "adapter" and version.whole:
         raise ModelError(
             "all weights of this version were trained, so it has no adapter.",
-            fix="Use --to merged.",
+            fix=f"{Step.EXPORT_MERGED}.",
         )
     tokenizer, context = load_tokenizer(version.record.base)
     template = Template.from_dict(tokenizer, version.record.template)
