@@ -45,6 +45,8 @@ def test_a_good_file_has_only_the_remark_that_it_is_small(tmp_path: Path) -> Non
     assert (report.rows, report.valid, report.rejected) == (4, 4, 0)
     assert report.counts == {"few-rows": 1}
     assert not report.has_errors
+    alone = checked(tmp_path, GOOD[:1])
+    assert only(alone, "few-rows").message.startswith("1 usable row: with so few")
 
 
 @pytest.mark.parametrize(
@@ -208,12 +210,15 @@ def test_labels_as_a_whole(tmp_path: Path) -> None:
     report = checked(tmp_path, one, task="label")
     assert only(report, "one-class").line == 1
     assert report.has_errors
+    spaced = [*one[:-1], one[-1] | {"a": "same "}]
+    said = only(checked(tmp_path, spaced, task="label"), "one-class").message
+    assert said == "every output is 'same', so there is nothing to classify."
     rows = [*one, {"q": "rare", "a": "Other"}, {"q": "spelt", "a": "other "}]
     rows += [{"q": "spaced", "a": "Third "}, {"q": "not spaced", "a": "Third"}]
     rows += [{"q": "of many", "a": "same "}]
     report = checked(tmp_path, rows, task="label")
     rare = only(report, "rare-class").message
-    assert rare.startswith("4 of 6 labels")
+    assert rare.startswith("3 of 4 labels")
     assert "'Other'" in rare
     assert "same" not in rare
     variants = [one.message for one in report.problems if one.code == "label-variants"]

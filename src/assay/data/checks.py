@@ -24,14 +24,14 @@ from assay.chat.template import Template
 from assay.config import Columns, TaskKind
 from assay.data.contents import Rules
 from assay.data.duplicates import DuplicateIndex, Groups
-from assay.data.label_checks import count_stripped, find_label_problems
+from assay.data.label_checks import find_label_problems
 from assay.data.normal import key64, normalise
 from assay.data.problems import CODES, Problem, json_line, problem
 from assay.data.propose import look_like_labels
 from assay.data.read import Row, detect, read
 from assay.data.row_judge import RowJudge
 from assay.data.spelling import SPELLING_FIX, Spellings
-from assay.data.statistics import Statistics
+from assay.data.statistics import Statistics, count_labels
 from assay.example import Example
 from assay.progress import SILENT, Progress
 from assay.quantities import say_count
@@ -287,7 +287,7 @@ class _Pass:
     def _lone_labels(self) -> set[int]:
         """Hashes of the labels of a label task that one row has, without spaces around them."""
         outputs = self.statistics.outputs if self.task == "label" else None
-        counts = count_stripped(outputs or {})
+        counts = count_labels(outputs or {})
         return {key64(label) for label, count in counts.items() if count == 1}
 
     def _as_earlier(self, code: str, row: int, earlier: int) -> Problem:
@@ -303,7 +303,9 @@ class _Pass:
         if self.valid == 0:
             yield (
                 "no-rows",
-                f"none of the {self.rows} rows can be used.",
+                "the only row cannot be used."
+                if self.rows == 1
+                else f"none of the {self.rows} rows can be used.",
                 "Fix the problems listed for the rows.",
             )
         elif self.valid < FEW_ROWS:

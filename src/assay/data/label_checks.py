@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from assay.data.contents import quote_label
 from assay.data.normal import normalise
+from assay.data.statistics import count_labels
 
 RARE_ROWS = 5
-
-
-def count_stripped(outputs: Mapping[str, int]) -> Counter[str]:
-    """Rows of each label without the spaces around it, which are a variant and no other label."""
-    counts: Counter[str] = Counter()
-    for label, count in outputs.items():
-        counts[label.strip()] += count
-    return counts
 
 
 def find_label_problems(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
@@ -25,19 +18,19 @@ def find_label_problems(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]
     Args:
         outputs: rows of each label.
     """
-    if len(outputs) == 1:
+    rows = count_labels(outputs)
+    if len(rows) == 1:
         yield (
             "one-class",
-            f"every output is {quote_label(next(iter(outputs)))}, so there is nothing to classify.",
+            f"every output is {quote_label(next(iter(rows)))}, so there is nothing to classify.",
             "Add rows with the other labels, or use another column as the output.",
         )
-    rows = count_stripped(outputs)
-    rare = sorted(label for label in outputs if rows[label.strip()] < RARE_ROWS)
-    if rare and len(outputs) > 1:
+    rare = sorted(label for label, count in rows.items() if count < RARE_ROWS)
+    if rare and len(rows) > 1:
         have = "has" if len(rare) == 1 else "have"
         yield (
             "rare-class",
-            f"{len(rare)} of {len(outputs)} labels {have} fewer than {RARE_ROWS} rows: "
+            f"{len(rare)} of {len(rows)} labels {have} fewer than {RARE_ROWS} rows: "
             f"{_listed(rare)}.",
             "Collect more rows for them, or merge them into other labels.",
         )

@@ -95,9 +95,10 @@ def propose(
     warnings: list[str] = []
     if task == "label":
         labels = sorted({*outputs, *held_outputs})
-        top, count = Counter(outputs).most_common(1)[0]
-        share = count / len(outputs)
-        reasons.append(f"{len(labels)} labels; the most frequent, {top!r}, has {share:.0%} of rows")
+        # White space around a label makes another spelling of it and no other label.
+        top, count = Counter(map(str.strip, outputs)).most_common(1)[0]
+        share, several = count / len(outputs), say_count(len({*map(str.strip, labels)}), "label")
+        reasons.append(f"{several}; the most frequent, {top!r}, has {share:.0%} of rows")
     lists = None
     if task == "json":
         read = [(e.line, json_reader.read(e.output)) for e in examples if _is_json(e.output)]
@@ -183,8 +184,8 @@ def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:
             f"{records} of {len(outputs)} answers are records: this looks like filling in records"
         )
         return "json", found
-    distinct = set(outputs)
-    if _are_labels(distinct, len(outputs)):
+    distinct = {text.strip() for text in outputs}
+    if _are_labels(set(outputs), len(outputs)):
         found = f"{len(outputs)} answers, {len(distinct)} different ones: this looks like sorting "
         return "label", f"{found}into labels"
     found = f"{len(outputs)} answers, {len(distinct)} different ones: this looks like answering in "
@@ -200,7 +201,8 @@ def look_like_labels(outputs: Counter[str]) -> bool:
 
 
 def _are_labels(distinct: Collection[str], rows: int) -> bool:
-    few = len(distinct) <= min(MAX_LABELS, max(2, rows // 4))
+    labels = {text.strip() for text in distinct}
+    few = len(labels) <= min(MAX_LABELS, max(2, rows // 4))
     return few and all(map(_could_be_label, distinct))
 
 
@@ -343,7 +345,7 @@ def first_prompt(
 ) -> str:
     """A plain first system prompt; a person who knows the job will write a better one."""
     if task == "label" and labels:
-        listed = "\n".join(f"- {label}" for label in labels)
+        listed = "\n".join(f"- {label}" for label in dict.fromkeys(map(str.strip, labels)))
         return (
             "Classify the message. Answer with exactly one of these labels and nothing else:\n"
             f"{listed}"
@@ -369,7 +371,7 @@ def first_prompt(
     typical = words[len(words) // 2] if words else 0
     return (
         "Answer as the examples of this job do: same form, same tone, same terms."
-        f" A typical answer has about {max(1, typical)} words."
+        f" A typical answer has about {say_count(max(1, typical), 'word')}."
     )
 
 

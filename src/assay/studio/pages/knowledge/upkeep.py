@@ -12,6 +12,7 @@ from assay.knowledge.records import Build
 from assay.knowledge.settings import LANGUAGES, KnowledgeSettings
 from assay.progress import Progress
 from assay.project.knowledge import documents
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import enter_or_click, errors_at, notify, open_dialog, read_choice
 from assay.studio.session import PageContext, action, workspace_action
@@ -90,7 +91,7 @@ class UpkeepCard:
         async def work() -> None:
             made = await self._context.do(rebuild_base, self._base, wanted, self._progress)
             if not self._is_gone:
-                notify(f"{made.passages:,} passages were rebuilt.")
+                notify(f"{say_count(made.passages, 'passage was', 'passages were')} rebuilt.")
                 await self._changed()
 
         self._begin(work)
@@ -167,7 +168,8 @@ def _show_check(found: Check) -> None:
         w.text("The index is intact.", "good strong")
     for sentence in found.damage:
         w.text(f"Damaged: {sentence}", "bad")
-    w.text(f"{found.documents:,} documents, {found.passages:,} passages.", "soft note")
+    said = f"{say_count(found.documents, 'document')}, {say_count(found.passages, 'passage')}."
+    w.text(said, "soft note")
     for path in found.changed:
         w.text(f"{path} has changed on disk since it was read. Add it again.", "warn")
     for path in found.vanished:

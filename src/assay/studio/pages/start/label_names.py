@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from nicegui import ui
 
+from assay.data.statistics import count_labels
 from assay.project.start.example_file import check_label
 from assay.studio import widgets as w
 from assay.studio.dialogs import errors_at, lead_to
@@ -33,17 +34,28 @@ class LabelNames:
         self.typed = dict(typed)
         self._rename, self._keep = rename, keep
         self._inputs: dict[str, ui.input] = {}
+        self._is_open = False
 
     def show(self, counts: Mapping[str, int]) -> None:
         """All labels with how many rows they have; one that gets another's name is joined to it."""
         self.typed = {old: new for old, new in self.typed.items() if old in counts}
+        several, spelled = len(count_labels(counts)), len(counts)
+        spellings = f", in {spelled:,} spellings" if several < spelled else ""
         with (
-            w.details(f"Labels ({len(counts):,})", is_open=bool(self.typed)),
+            w.details(
+                f"Labels ({several:,}{spellings})",
+                is_open=self._is_open or bool(self.typed),
+                on_toggle=self._note_open,
+            ),
             ui.element("div").classes("stack gap"),
         ):
             w.text("Rename a label, or give it the name of another to join the two.", "soft note")
             if any(show_spaces(label) != label for label in counts):
-                w.text(f"{SPACE} stands for a space that is easily overlooked.", "soft note")
+                w.text(
+                    f"{SPACE} stands for a space that is easily overlooked. With one before or "
+                    "behind it, a label is another spelling of the same label.",
+                    "soft note",
+                )
             with w.table("Label", w.Number("Rows"), "New name", label="Labels"):
                 self._inputs = {
                     label: self._show_row(label, count) for label, count in sorted(counts.items())
@@ -59,6 +71,9 @@ class LabelNames:
 
             with w.row():
                 w.button("Rename", rename, icon="edit")
+
+    def _note_open(self, is_open: bool) -> None:
+        self._is_open = is_open
 
     def are_renamed(self) -> bool:
         """Whether all new names that were typed are in the file; told at those that are not: the
