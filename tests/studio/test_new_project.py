@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,6 +73,45 @@ def test_the_page_that_was_clicked_follows_the_creation(
     assert bool(refreshed) == (error is None)
 
 
+async def _act(
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[ProposalStep], Awaitable[None]],
+) -> tuple[FileProjectOptions, list[str]]:
+    """What is wanted after an act on the page, and all texts that it shows."""
+    monkeypatch.setattr("nicegui.core.loop", asyncio.get_running_loop())
+
+    async def do(act: Callable[..., Any], *args: Any) -> int:
+        assert act is new_project.rename_labels
+        return example_file.rename_labels(workspace, *args)
+
+    async def read(act: Callable[..., Any], *args: Any) -> Any:
+        return act(workspace, *args)
+
+    async def refresh() -> None: ...
+
+    with Client(page("/")) as client:
+        context = SimpleNamespace(
+            workspace=workspace, do=do, read=read, may=lambda _: False, title="Start"
+        )
+        step = ProposalStep(cast(PageContext, context), refresh)
+        step._shown, step._proposed = ui.element(), ui.element()
+        await act(step)
+        texts = [one for one in client.elements.values() if isinstance(one, TextElement)]
+        return step._wanted, [one.text for one in texts]
+
+
+def test_why_there_is_no_project_is_said_in_words_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, source = Workspace(tmp_path), tmp_path / "same.csv"
+    source.write_text("text,label\n" + "".join(f"message {n},same\n" for n in range(12)))
+    example_file.keep_file(workspace, "same.csv", source)
+    _, told = asyncio.run(_act(workspace, monkeypatch, ProposalStep._inspect))
+    assert "Add rows with other outputs, or press “Choose other columns”." in told
+    assert not any("--" in text for text in told)
+
+
 def test_a_new_name_of_a_label_does_not_change_the_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,27 +122,24 @@ def test_a_new_name_of_a_label_does_not_change_the_task(
     label = before.labels[0]
     name = "x" * 500
 
-    async def rename() -> tuple[FileProjectOptions, list[str]]:
-        monkeypatch.setattr("nicegui.core.loop", asyncio.get_running_loop())
+    def rename(step: ProposalStep) -> Awaitable[None]:
+        return step._rename({label: name})
 
-        async def do(act: Callable[..., Any], *args: Any) -> int:
-            assert act is new_project.rename_labels
-            return example_file.rename_labels(workspace, *args)
-
-        async def read(act: Callable[..., Any], *args: Any) -> Any:
-            return act(workspace, *args)
-
-        async def refresh() -> None: ...
-
-        with Client(page("/")) as client:
-            context = SimpleNamespace(workspace=workspace, do=do, read=read, may=lambda _: False)
-            step = ProposalStep(cast(PageContext, context), refresh)
-            step._shown, step._proposed = ui.element(), ui.element()
-            await step._rename({label: name})
-            texts = [one for one in client.elements.values() if isinstance(one, TextElement)]
-            return step._wanted, [one.text for one in texts]
-
-    wanted, told = asyncio.run(rename())
+    wanted, told = asyncio.run(_act(workspace, monkeypatch, rename))
     assert propose(workspace, file, FileProjectOptions()).task == "text"
     assert propose(workspace, file, wanted).task == "label"
-    assert any("The task that was chosen: sort messages into labels." in text for text in told)
+    assert any("The task seems to be: sort messages into labels." in text for text in told)
+    found = from_file.look(workspace, file, FileProjectOptions(kept_task="label", task="text"))
+    assert found.draft is not None
+    assert found.draft.proposal.task == "text"  # which was chosen since
+
+
+def test_a_name_that_still_looks_like_a_label_leaves_the_reason_of_the_task(
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace(tmp_path)
+    file = example_file.keep_file(workspace, "pets.csv", write_csv(tmp_path / "pets.csv"))
+    proposed = propose(workspace, file, FileProjectOptions())
+    assert "sorting into labels" in proposed.reasons[0]
+    kept = propose(workspace, file, FileProjectOptions(kept_task="label"))
+    assert kept.reasons == proposed.reasons

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from assay.project.workspace import Workspace
 from assay.serve.auth import UPLOAD_BYTES
-from assay.studio.shared.upload import LARGEST_MIB
+from assay.studio.shared.files import LARGEST_MIB
 from tests.rescue.test_plan import sentences
 from tests.studio.browsing import PATIENCE_MS, Studio
 from tests.studio.signing_in import signed_in

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 from nicegui import Client, ui
+from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 from playwright.sync_api import Browser, expect
 
+from assay.errors import UsageError
+from assay.project.knowledge import documents
+from assay.project.workspace import Workspace
+from assay.studio.session import PageContext
+from assay.studio.shared.files import explain_refusal
 from assay.studio.shared.sending import UploadProgress
+from assay.studio.shared.upload import DocumentUpload
 from tests.studio.browsing import Studio
 from tests.studio.signing_in import signed_in
 
@@ -37,6 +46,42 @@ def test_what_is_sent_and_how_much_of_it_has_come() -> None:
         "Uploading “b.pdf” and 2 other documents: 3.0 MB of 4.0 MB.",
         "",
     ]
+
+
+def test_what_could_not_be_read_stays_until_it_is_dismissed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    with pytest.raises(UsageError, match=r"\.png files cannot be read"):
+        documents.keep(workspace, "documents", "photo.png", tmp_path)
+    failed = documents.failures(workspace, "documents")
+
+    async def reload() -> list[list[str]]:
+        monkeypatch.setattr("nicegui.core.loop", asyncio.get_running_loop())
+
+        async def changed() -> None: ...
+
+        with Client(page("/reloaded")) as client:
+            upload = DocumentUpload(cast(PageContext, None), "documents", changed)
+            told = []
+            for now in (failed, failed, []):  # also when others have been read meanwhile
+                upload.show_failed(now)
+                texts = [one for one in client.elements.values() if isinstance(one, TextElement)]
+                told.append([one.text for one in texts if "photo.png: " in one.text])
+            return told
+
+    once, again, dismissed = asyncio.run(reload())
+    assert once == again == [f"photo.png: {failed[0].reason}"]
+    assert dismissed == []
+    documents.dismiss_failure(workspace, "documents", "photo.png")
+    assert documents.failures(workspace, "documents") == []
+
+
+def test_a_file_that_the_browser_does_not_take_is_named() -> None:
+    refused = explain_refusal(["accept"], ["photo.png"], "Examples have to be CSV.")
+    assert str(refused) == "photo.png: Examples have to be CSV."
+    refused = explain_refusal(["duplicate"], [f"{n}.csv" for n in range(7)], "")
+    assert str(refused).startswith("0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 2 more: This file is")
 
 
 @pytest.mark.slow

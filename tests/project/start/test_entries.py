@@ -21,7 +21,9 @@ from assay.project.start.from_file import FileProjectOptions
 from assay.project.workspace import Workspace
 
 SAID = ProposalEntries(
-    FileProjectOptions(input=("beta",), output=("gamma",), document="", task="label"),
+    FileProjectOptions(
+        input=("beta",), output=("gamma",), document="", task="label", kept_task="label"
+    ),
     FormEntries(
         system_prompt="Name it.",
         proposed_prompt="Answer with a label.",

@@ -22,7 +22,7 @@ from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.build import Encoder
 from assay.knowledge.check import Check
-from assay.knowledge.failures import note_failures
+from assay.knowledge.failures import FailedDocument, note_failures
 from assay.knowledge.intake import AddResult
 from assay.knowledge.parse import KINDS_IN_WORDS, kind_of
 from assay.knowledge.records import Build
@@ -42,6 +42,8 @@ from assay.store.files import replacing
 FOLDER = "knowledge"
 LONGEST_QUERY = 10_000
 """Characters."""
+LONGEST_NAME = 1000
+"""Characters of a file's name, of one that could not be read."""
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 _NAME = re.compile(r"[^\w .,()+&-]+")
 _unread: dict[tuple[Path, str], set[str]] = {}
@@ -115,6 +117,8 @@ def create(workspace: Workspace, name: str) -> None:
 def keep(workspace: Workspace, name: str, file: str, content: Path) -> SourceFile:
     """Keep a file that was brought, in the place of an earlier one of its name.
 
+    Why one cannot be read is kept as well (`failures`), as of those that only `add` finds so.
+
     Raises:
         UsageError: it has no name to keep it by, or has an unsupported format.
     """
@@ -122,12 +126,21 @@ def keep(workspace: Workspace, name: str, file: str, content: Path) -> SourceFil
     if not clean:
         raise UsageError(f"{file!r} has no valid file name.")
     if kind_of(clean) is None:
-        raise UsageError(_unreadable(PurePath(clean).suffix), fix=f"Choose {KINDS_IN_WORDS}.")
+        error = UsageError(_unreadable(PurePath(clean).suffix), fix=f"Choose {KINDS_IN_WORDS}.")
+        of = records.make_base(workspace.store, workspace.name, name)
+        failed = FailedDocument(_of_failure(file), str(error))
+        note_failures(workspace.store, of, [failed], [])
+        raise error
     folder = _folder(workspace, name)
     with replacing(folder / clean) as fresh, content.open("rb") as brought:
         shutil.copyfileobj(brought, fresh)
     _unread.setdefault((workspace.root, name), set()).add(clean)
     return SourceFile(clean, folder / clean)
+
+
+def _of_failure(file: str) -> str:
+    """The name by which it is kept why a file could not be read: as its owner knows it."""
+    return Path(file).name[:LONGEST_NAME]
 
 
 def _unreadable(ending: str) -> str:
@@ -192,11 +205,17 @@ def list_hashes(workspace: Workspace, name: str) -> dict[str, str]:
     return {document.path: document.sha256 for document in base(workspace, name).documents()}
 
 
+def failures(workspace: Workspace, name: str) -> list[FailedDocument]:
+    """Files that could not be read, or only in part, and why, until that is dismissed; none where
+    there is no such knowledge base."""
+    return base(workspace, name).failures() if name in names(workspace) else []
+
+
 def dismiss_failure(workspace: Workspace, name: str, file: str) -> None:
     """Forget that a file could not be read, or only in part; what was read of it stays."""
     if name in names(workspace):
         of = records.base_id(workspace.store, workspace.name, name)
-        note_failures(workspace.store, of, (), [file])
+        note_failures(workspace.store, of, (), [file, _of_failure(file)])
         audit(workspace.store, workspace.name, workspace.who, "knowledge.dismiss", name)
 
 

@@ -66,6 +66,8 @@ class FileProjectOptions:
 
     Attributes:
         document: the column that names the document which answers a row; "" is none.
+        kept_task: of the labels that were renamed, which are labels however they look now; `task`,
+            which is chosen, comes before it.
         candidates: names of those that are compared.
         abstain: the answer of rows that no document answers; "" is none.
     """
@@ -75,6 +77,7 @@ class FileProjectOptions:
     group: str | None = None
     document: str | None = None
     task: TaskKind | None = None
+    kept_task: TaskKind | None = None
     candidates: tuple[str, ...] | None = None
     system_prompt: str | None = None
     good_enough: float | None = None
@@ -157,8 +160,10 @@ def look(
     lines = read_lines(workspace)
     try:
         choices = _choices(workspace, file, options)
-        texts = _texts(workspace) if choices.documents else ()
-        drafted = draft(_slug(file), choices, progress, texts=texts, lines=lines)
+        drafted = _draft(workspace, file, choices, lines, progress)
+        kept = options.kept_task if options.task is None else None
+        if kept is not None and drafted.proposal.task != kept:
+            drafted = _draft(workspace, file, replace(choices, task=kept), lines, progress)
     except DataError as error:
         question = error
     report = check_file(
@@ -166,7 +171,7 @@ def look(
         folder=file.parent,
         format=detected.format,
         columns=columns or detected.columns,
-        task=options.task if drafted is None else drafted.proposal.task,
+        task=options.task or options.kept_task if drafted is None else drafted.proposal.task,
         progress=progress,
     )
     if drafted is None and report.valid == 0:
@@ -177,6 +182,13 @@ def look(
     report = with_problems(with_lines(report, lines), origin.problems)
     unread = find_unread(detected)
     return FileFindings(file, origin, fields, drafted, question, report, sample, unread)
+
+
+def _draft(
+    workspace: Workspace, file: Path, choices: Choices, lines: dict[int, int], progress: Progress
+) -> Draft:
+    texts = _texts(workspace) if choices.documents else ()
+    return draft(_slug(file), choices, progress, texts=texts, lines=lines)
 
 
 def _find_document_column(

@@ -46,7 +46,7 @@ _OVERLOOKED = re.compile(r"^\s+|\s+$|(?<=\s)\s+")
 KINDS = {"error": ("Left out", "bad"), "warning": ("Check", "warn"), "notice": ("Note", "")}
 
 
-def found_card(found: FileFindings) -> None:
+def found_card(found: FileFindings, *, is_task_chosen: bool) -> None:
     """A card with the file in figures."""
     report = found.report
     assert report is not None
@@ -64,8 +64,7 @@ def found_card(found: FileFindings) -> None:
         format = found.origin.format or report.format
         line = f"The file was read as {FORMATS.get(format, format)}."
         if found.draft is not None:
-            is_chosen = found.draft.choices.task is not None
-            known = "The task that was chosen" if is_chosen else "The task seems to be"
+            known = "The task that was chosen" if is_task_chosen else "The task seems to be"
             line += f" {known}: {TASKS[found.draft.proposal.task]}."
         w.text(line)
         # The column that names documents is found with them, not by the check.

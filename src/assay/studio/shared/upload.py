@@ -1,29 +1,25 @@
-"""Files that a browser sends; documents, many at once, each with what became of it."""
+"""Documents that a browser sends, many at once, each with what became of it."""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from nicegui import background_tasks, events, ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
-from nicegui.elements.upload_files import FileUpload
 
-from assay.accounts.people import NotAllowedError, SignedOutError
 from assay.errors import AssayError
+from assay.knowledge.failures import FailedDocument
 from assay.knowledge.parse import KINDS_IN_WORDS
 from assay.knowledge.sources import SourceFile
 from assay.project.knowledge import documents
 from assay.quantities import say_count
 from assay.studio import widgets as w
-from assay.studio.dialogs import ToldError, advise, show_error
+from assay.studio.dialogs import show_error
 from assay.studio.session import PageContext, workspace_action
+from assay.studio.shared.files import file_picker, save_files
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.sending import UploadProgress
 
@@ -31,110 +27,11 @@ QUIET_S = 0.8
 """Files that come within so long of each other are taken in together: one build for all."""
 SHOWN_EVERY_S = 0.3
 UNREAD_EVERY_S = 1.0
-LARGEST_MIB = 512
-"""Of a file: with the form around it, it fits into what `access` lets in."""
 
 keep_document = workspace_action("editor", documents.keep)
 index_documents = workspace_action("editor", documents.add)
 dismiss_failure = workspace_action("editor", documents.dismiss_failure)
 remove_document = workspace_action("editor", documents.remove)
-
-
-def file_picker(
-    label: str,
-    on_file: Callable[[events.UploadEventArguments], Any] | None = None,
-    *,
-    on_files: Callable[[events.MultiUploadEventArguments], Any] | None = None,
-    style: str = "picked-only",
-    kind: str = "",
-    icon: str = "folder_open",
-    accept: str = "",
-    multiple: bool = False,
-    most: int | None = None,
-    refusal: str = "This file cannot be added.",
-) -> ui.upload:
-    """A button that opens the browser's dialog for files, and a place to drop them on.
-
-    A file that has come in, or could not, leaves the browser's queue: the queue refuses a file that
-    is in it, and the same file may be brought again, changed or after a removal.
-
-    Args:
-        on_files: takes several files at once.
-        style: `drop-target` where files can be dropped; else only the button is seen.
-        accept: endings that may be chosen, with commas between them; empty: any.
-        most: files at a time.
-        refusal: shown where a file is not accepted, which is not because it is being sent already.
-    """
-    upload = ui.upload(
-        on_upload=on_file,
-        on_multi_upload=on_files,
-        auto_upload=True,
-        multiple=multiple,
-        max_files=most,
-        max_file_size=LARGEST_MIB * 2**20,
-    ).classes(style)
-    if accept:
-        upload.props["accept"] = accept
-    upload.on(
-        "rejected", lambda event: advise(_say_refusal(event.args, refusal)), js_handler=_REJECTED
-    )
-    upload.on("uploaded", lambda: upload.run_method("removeUploadedFiles"), args=[])
-    upload.on("failed", lambda: upload.run_method("removeQueuedFiles"), args=[])
-    with w.row():
-        w.button(label, lambda: upload.run_method("pickFiles"), kind=kind, icon=icon)
-    return upload
-
-
-def _say_refusal(reasons: Any, refusal: str) -> str:
-    """Why the browser did not take a file.
-
-    Args:
-        reasons: names of the limits that files do not keep to, as Quasar's uploader names them.
-    """
-    if reasons == ["max-file-size"]:
-        return f"This file is larger than {LARGEST_MIB} MiB, the most that can be uploaded."
-    return "This file is being uploaded already." if reasons == ["duplicate"] else refusal
-
-
-_REJECTED = """(files) => emit([...new Set(files.map((one) => one.failedPropValidation))])"""
-
-
-@asynccontextmanager
-async def save_files(files: Sequence[FileUpload]) -> AsyncIterator[list[Path]]:
-    """Files of a browser on disk, with their endings, while they are used; errors name them as the
-    browser does."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [
-            Path(folder) / f"{number}{Path(file.name).suffix}" for number, file in enumerate(files)
-        ]
-        for file, path in zip(files, paths, strict=True):
-            await file.save(path)
-        try:
-            yield paths
-        except AssayError as error:
-            for file, path in zip(files, paths, strict=True):
-                error.calling(str(path), file.name)
-            raise
-
-
-@contextmanager
-def failures_in(box: Element, title: str) -> Iterator[None]:
-    """Says in a box, which is emptied, why a file was not taken: it stays while the file is being
-    mended.
-
-    Raises:
-        ToldError: in the place of an error that is said there.
-    """
-    box.clear()
-    try:
-        yield
-    except (SignedOutError, NotAllowedError, ToldError):
-        raise
-    except AssayError as error:
-        if not box.is_deleted:
-            with w.refill(box):
-                w.failure(error, title)
-        raise ToldError(error.what) from error
 
 
 async def show_unread(
@@ -173,12 +70,15 @@ class _Line:
     Attributes:
         brought: the file's name, which a document of some other name may have come of.
         is_added: it says that the document can be searched.
+        is_kept: it says of a file of an earlier upload why it could not be read, until that is
+            dismissed or is so no more.
     """
 
     item: Element
     text: TextElement
     brought: str
     is_added: bool = False
+    is_kept: bool = False
 
 
 class DocumentUpload:
@@ -234,6 +134,24 @@ class DocumentUpload:
             if line.is_added and name not in left:
                 self._delete(line, name)
 
+    def show_failed(self, failed: Iterable[FailedDocument]) -> None:
+        """List the files that could not be read and have no line yet: the page may have been loaded
+        again since.
+
+        Args:
+            failed: all that are kept.
+        """
+        reasons = {one.file: one.reason for one in failed}
+        for name, line in list(self._lines.items()):
+            if line.is_kept and name not in reasons:
+                self._delete(line, name)
+        for name, reason in reasons.items():
+            if name not in self._lines:
+                self._lines[name] = line = self._line(name, "")
+                line.is_kept = True
+                self._mark(line, name, reason, "bad")
+        self._show()
+
     def _delete(self, line: _Line, name: str) -> None:
         if self._lines.get(name) is line:
             del self._lines[name]
@@ -269,6 +187,7 @@ class DocumentUpload:
             async with save_files([event.file]) as [path]:
                 source = await self._context.do(keep_document, self._base, name, path)
         except AssayError as error:
+            self._replace(name, line)
             self._mark(line, name, str(error), "bad")
             return
         finally:
@@ -276,13 +195,17 @@ class DocumentUpload:
                 self._done += 1
                 self._failed += 1
                 self._show()
-        if (earlier := self._lines.pop(source.document, None)) and not self._is_gone:
-            earlier.item.delete()
-        self._lines[source.document] = line
+        self._replace(source.document, line)
         self._waiting.append(source)
         if not self._working:
             self._working = True
             background_tasks.create(self._work(), name="index documents", context=self._card.client)
+
+    def _replace(self, name: str, line: _Line) -> None:
+        """Put a line in the place of what was said of an earlier file of the name."""
+        if (earlier := self._lines.pop(name, None)) and not self._is_gone:
+            earlier.item.delete()
+        self._lines[name] = line
 
     async def _work(self) -> None:
         """Index what waits, until nothing does; also when the person has left meanwhile."""
@@ -355,7 +278,8 @@ class DocumentUpload:
             async def dismiss() -> None:
                 await self._context.do(dismiss_failure, self._base, name)
                 self._delete(line, name)
-                if batch == self._batch:  # of an earlier one nothing is counted any more
+                # Of an earlier one nothing is counted any more.
+                if batch == self._batch and not line.is_kept:
                     self._brought, self._done = self._brought - 1, self._done - 1
                     self._failed = max(0, self._failed - 1)
                     self._show()
@@ -370,7 +294,8 @@ class DocumentUpload:
         self._say_reading()
         self._card.set_visibility(self._is_busy or bool(self._list.default_slot.children))
         if not self._is_busy:
-            self._head.text = _say_processed(self._failed, self._brought)
+            kept = sum(line.is_kept for line in self._lines.values())
+            self._head.text = _say_processed(self._failed, self._brought, kept)
             self._bar.set_visibility(False)
             return
         self._bar.set_visibility(True)
@@ -392,8 +317,15 @@ def _say_added(before: str | None, after: str | None) -> str:
     return "replaces the earlier one; it can be searched"
 
 
-def _say_processed(failed: int, brought: int) -> str:
-    """What all files came to."""
+def _say_processed(failed: int, brought: int, kept: int) -> str:
+    """What all files came to.
+
+    Args:
+        kept: files of earlier uploads that could not be read.
+    """
+    said = f"{failed:,} of {say_count(brought, 'file')} could not be read."
     if not failed:
-        return "All files processed."
-    return f"{failed:,} of {say_count(brought, 'file')} could not be read."
+        said = "All files processed." if brought or not kept else ""
+    if kept:
+        said += f" {say_count(kept, 'earlier file')} could not be read, or only in part."
+    return said.lstrip()

@@ -7,9 +7,9 @@ from nicegui import events, ui
 from assay.project import row_edits
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, Refresh, workspace_action
+from assay.studio.shared.files import failures_in, file_picker, save_files
 from assay.studio.shared.findings import tell_addition
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.upload import failures_in, file_picker, save_files
 
 add_examples = workspace_action("editor", row_edits.add)
 

@@ -13,11 +13,12 @@ from assay.data.overlap import OverlapReport
 from assay.errors import UsageError
 from assay.project import files
 from assay.project.knowledge import documents
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import errors_at
 from assay.studio.session import PageContext, action
+from assay.studio.shared.files import file_picker, save_files
 from assay.studio.shared.findings import describe_columns, problems_card, row_figures
-from assay.studio.shared.upload import file_picker, save_files
 
 TASKS = {
     "check": "Check a file for problems",
@@ -127,7 +128,8 @@ class OtherFiles:
 
     def _show_conversion(self, name: str, done: Conversion) -> None:
         w.text(
-            f"{done.written:,} examples converted from {name}; {done.rejected:,} rows have errors."
+            f"{say_count(done.written, 'example')} converted from {name}; "
+            f"{say_count(done.rejected, 'row has', 'rows have')} errors."
         )
         to = f"{Path(name).stem}.jsonl"
         with w.row():

@@ -16,8 +16,8 @@ from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
+from assay.studio.shared.files import failures_in, file_picker, save_files
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.upload import failures_in, file_picker, save_files
 
 CONSEQUENCES = (
     "The new examples replace the current holdout. The next comparison opens them for the first "
@@ -103,7 +103,7 @@ async def _renew_from(
     with failures_in(told, "The holdout was not replaced"):
         async with save_files([event.file]) as [file]:
             manifest = await context.do(renew_holdout, name, file, ProgressState())
-    said = f"The new holdout has {manifest.holdout:,} examples. It was never opened."
+    said = f"The new holdout has {say_count(manifest.holdout, 'example')}. It was never opened."
     if manifest.warnings:
         advise(" ".join([said, *manifest.warnings]))
     else:

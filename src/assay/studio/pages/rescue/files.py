@@ -21,7 +21,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import close_notices, errors_at
 from assay.studio.pages.rescue.successor import SuccessorField
 from assay.studio.session import PageContext, action, workspace_action
-from assay.studio.shared.upload import failures_in, file_picker, save_files
+from assay.studio.shared.files import failures_in, file_picker, save_files
 from assay.studio.words import format_size
 
 LABELS: dict[Part, tuple[str, str]] = {

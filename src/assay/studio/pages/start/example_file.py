@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from nicegui import events, ui
 
+from assay.errors import AssayError
 from assay.project.start import example_file
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, close_notices, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.another_project import projects_within
-from assay.studio.shared.upload import failures_in, file_picker, save_files
+from assay.studio.shared.files import failures_in, file_picker, save_files
+
+NOT_USED = "This file cannot be used"
 
 keep_file = workspace_action("editor", example_file.keep_file)
 keep_example_file = workspace_action("editor", example_file.keep_example_file)
@@ -25,7 +28,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
     async def receive(event: events.UploadEventArguments) -> None:
         upload.reset()  # so that it can be chosen again, mended
         close_notices()
-        with failures_in(told, "This file cannot be used"):
+        with failures_in(told, NOT_USED):
             async with save_files([event.file]) as [path]:
                 kept = await context.do(keep_file, event.file.name, path)
         if kept.suffix == ".csv" and event.file.name.lower().endswith(".xlsx"):
@@ -36,6 +39,11 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
         elif kept.name != event.file.name:
             notify(f"{event.file.name} is kept as {kept.name}.")
         await refresh()
+
+    def refuse(error: AssayError) -> None:
+        close_notices()
+        with w.refill(told):
+            w.failure(error, NOT_USED)
 
     async def example() -> None:
         await context.do(keep_example_file)
@@ -58,6 +66,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
             accept=".csv,.tsv,.xlsx,.json,.jsonl,.parquet,.txt",
             refusal="Examples have to be CSV, Excel, JSON, JSONL or Parquet, or a table in a text "
             "file. Documents come in the next step.",
+            on_refused=refuse,
         )
         with w.row():
             w.button("Use built-in examples", example)

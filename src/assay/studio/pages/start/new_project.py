@@ -13,8 +13,10 @@ from nicegui.element import Element
 
 from assay.config import STARTER_MODEL
 from assay.data.checks import CheckReport
+from assay.errors import on_page
 from assay.progress import SILENT
 from assay.project.agents import drafts
+from assay.project.knowledge import documents
 from assay.project.start import entries, example_file, from_file
 from assay.project.start.entries import ColumnEntries, FormEntries, ProposalEntries
 from assay.project.start.from_file import FileFindings, FileProjectOptions
@@ -77,7 +79,7 @@ class ProposalStep:
         self._keeping, self._is_kept = asyncio.Lock(), True
         self._documents: list[str] = []
         self._form: ProposalForm | None = None
-        self._doing = ""
+        self._doing, self._is_list_open = "", False
         self._unnamed: Element | None = None
         file = example_file.find_file(context.workspace)
         assert file is not None
@@ -126,14 +128,14 @@ class ProposalStep:
                     stand_alone(found.question.what),
                     style="lost",
                 ):
-                    if found.question.fix:
-                        w.text(found.question.fix, "soft")
+                    if found.question.fix:  # it was not raised, which would have turned it
+                        w.text(on_page(found.question.fix, self._context.title), "soft")
                     with w.row():
                         self._show_restart()
 
     def _show_findings(self, found: FileFindings, report: CheckReport) -> None:
         """What is in the file, what to look at first, and how it can be mended here."""
-        found_card(found)
+        found_card(found, is_task_chosen=self._wanted.task is not None)
         self._unnamed = None
         if note := describe_unnamed(found, self._documents):
             self._unnamed = w.text(note, "warn note")
@@ -176,6 +178,7 @@ class ProposalStep:
             self._documents = await self._context.read(from_file.list_documents)
             self._show_listed(listed, update)
             upload.forget_removed(self._documents)
+            upload.show_failed(await self._context.read(documents.failures, from_file.KNOWLEDGE))
             if self._form is None:
                 return
             found = await self._read(self._wanted)
@@ -202,6 +205,7 @@ class ProposalStep:
         upload = DocumentUpload(self._context, from_file.KNOWLEDGE, update, what, set_reading)
         listed = ui.element("div")
         self._show_listed(listed, update)
+        upload.show_failed(await self._context.read(documents.failures, from_file.KNOWLEDGE))
         await show_unread(self._context, from_file.KNOWLEDGE, update)
 
     def _show_listed(self, listed: Element, update: Refresh) -> None:
@@ -213,10 +217,17 @@ class ProposalStep:
                 notify(f"{name} was removed.")
                 await update()
 
+        def note_open(is_open: bool) -> None:
+            self._is_list_open = is_open
+
         with w.refill(listed):
             if not self._documents:
                 return
-            with w.details(f"Documents that can be searched ({len(self._documents):,})"):
+            with w.details(
+                f"Documents that can be searched ({len(self._documents):,})",
+                is_open=self._is_list_open,
+                on_toggle=note_open,
+            ):
                 for name in self._documents:
                     with w.row():
                         w.text(name, "note", "span")
@@ -287,7 +298,7 @@ class ProposalStep:
             return
         notify(f"{say_count(count, 'row has', 'rows have')} another label now.")
         # Whoever renames labels has agreed that they are labels, however the new ones look.
-        await self._inspect(task="label")
+        await self._inspect(kept_task="label")
 
     def _may_change(self) -> bool:
         editor = self._context.may("editor")
