@@ -84,7 +84,8 @@ def explain_refusal(reasons: Any, names: Sequence[str], refusal: str) -> AssayEr
     several = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     told = {
         "duplicate": "This file is being uploaded already.",
-        "max-file-size": f"This file is larger than {LARGEST_MIB} MiB, the most that can be uploaded.",
+        "max-file-size": f"This file is larger than {LARGEST_MIB} MiB, the most that can be "
+        "uploaded.",
     }
     said = told.get(reasons[0], refusal) if len(reasons) == 1 else refusal
     return UsageError(said, where=f"{', '.join(names[:NAMED])}{several}")

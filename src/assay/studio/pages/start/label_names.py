@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from nicegui import ui
 
 from assay.data.statistics import count_labels
 from assay.project.start.example_file import check_label
+from assay.project.start.init import Draft
 from assay.studio import widgets as w
 from assay.studio.dialogs import errors_at, lead_to
 from assay.studio.shared.findings import SPACE, show_spaces
 
+MOST_RENAMED = 60
+"""Labels that are listed to be renamed."""
 NOT_RENAMED = "This name is not in the file yet. Press “Rename” below, or put the old name back."
 NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
+
+
+def labels_to_rename(drafted: Draft | None) -> Counter[str]:
+    """Rows of each label of a file; of none where they are too many to be listed."""
+    counts = Counter(example.output for example in drafted.examples) if drafted else Counter()
+    return counts if len(counts) <= MOST_RENAMED else Counter()
+
+
+def describe_joins(names: Mapping[str, str]) -> str:
+    """What a button does that gives labels the names of others."""
+    if len(names) > 1:
+        return f"Join {len(names):,} labels that differ only in case or spaces"
+    [(old, new)] = names.items()
+    return f"Join “{show_spaces(old)}” to “{new}”"
 
 
 class LabelNames:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,14 +26,13 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.pages.start.columns import choose_columns, describe_unnamed
 from assay.studio.pages.start.creation import creation_card
-from assay.studio.pages.start.label_names import LabelNames
+from assay.studio.pages.start.label_names import LabelNames, describe_joins, labels_to_rename
 from assay.studio.pages.start.proposal_form import ProposalForm
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.findings import (
     PERSONAL,
     found_card,
     problems_card,
-    show_spaces,
 )
 from assay.studio.shared.upload import DocumentUpload, remove_document, show_unread
 from assay.studio.words import stand_alone
@@ -45,8 +43,6 @@ CONTRADICTIONS = (
     "Correct rows that have one input and different outputs in your own file and choose “Use "
     "another file”: later, those that are drawn into the holdout cannot be seen here."
 )
-MOST_RENAMED = 60
-"""Labels that are listed to be renamed."""
 OTHER_FILE = (
     "This copy of your file, with every change made to it here, and what you have chosen and typed "
     "for the project are discarded. Your own file is unchanged."
@@ -141,7 +137,7 @@ class ProposalStep:
             self._unnamed = w.text(note, "warn note")
             self._unnamed.set_visibility(not self._doing)
         problems_card(report)
-        labels = self._count_labels(found)
+        labels = labels_to_rename(found.draft) if self._may_rename(found) else {}
         if labels and report.counts.get("lone-label"):
             w.text(LONE, "warn note")
         if report.counts.get("contradiction"):
@@ -273,7 +269,7 @@ class ProposalStep:
             if may_change and personal:
                 w.button("Mask secrets and personal data", hide, icon="visibility_off")
             if joins:
-                w.button(_describe_joins(joins), lambda: self._rename(joins), icon="merge")
+                w.button(describe_joins(joins), lambda: self._rename(joins), icon="merge")
             self._show_other_columns(found)
 
     def _may_rename(self, found: FileFindings) -> bool:
@@ -282,13 +278,6 @@ class ProposalStep:
         if drafted is None or drafted.proposal.labels is None or drafted.columns is None:
             return False
         return self._may_change() and len(drafted.columns.output) == 1
-
-    def _count_labels(self, found: FileFindings) -> Counter[str]:
-        """Rows of each label; of none where they cannot be renamed here, or are too many."""
-        if found.draft is None or not self._may_rename(found):
-            return Counter()
-        counts = Counter(example.output for example in found.draft.examples)
-        return counts if len(counts) <= MOST_RENAMED else Counter()
 
     async def _rename(self, names: dict[str, str]) -> None:
         columns = self._wanted.columns
@@ -399,10 +388,3 @@ class ProposalStep:
             raise
         if not card.is_deleted:  # else the page was loaded again meanwhile, and shows it
             await self._refresh()
-
-
-def _describe_joins(names: dict[str, str]) -> str:
-    if len(names) > 1:
-        return f"Join {len(names):,} labels that differ only in case or spaces"
-    [(old, new)] = names.items()
-    return f"Join “{show_spaces(old)}” to “{new}”"
