@@ -98,7 +98,8 @@ def test_the_bench_finds_what_is_slow(
     # What does not end is known by then, and is measured six times.
     monkeypatch.setattr(bench, "CLOCK_S", 0.15)
     use = bench.Use("here", re.compile(pattern, re.DOTALL), (method,))
-    assert any(one.too_fast for one in bench.slowest(use, 750))
+    # Other work may slow a harmless attack down so far that the search ends with it.
+    assert any(one.too_fast for _ in range(3) for one in bench.slowest(use, 750))
 
 
 def test_templates_of_a_grader() -> None:

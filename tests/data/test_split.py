@@ -163,7 +163,7 @@ def test_a_group_of_the_holdout_is_quarantined(place: Place) -> None:
     columns = {"input": ["q"], "output": ["a"], "group": "c"}
     manifest = place.prepare(config(holdout="holdout.jsonl", columns=columns))
     assert manifest.quarantine.train_removed + manifest.quarantine.validation_removed == 10
-    assert "10 train and validation rows" in " ".join(manifest.quarantine.warnings)
+    assert "10 rows of train and validation" in " ".join(manifest.quarantine.warnings)
     assert manifest.groups == 1
 
 
