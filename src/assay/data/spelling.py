@@ -17,6 +17,10 @@ OF_A_SET = 0.25
 """A field with at most so many different texts for each record takes them from a set."""
 MOST_VALUES = 1000
 """A field with more different texts than this does not take them from a set."""
+LONGEST_VALUE = 200
+"""Characters; a longer text is none of a set and is passed over."""
+MOST_FIELDS = 1000
+"""Fields that are compared; records whose keys are data, such as ids, have ever new ones."""
 MOST_LINES = 1000
 """Lines of one spelling that are remembered."""
 SPELLING_FIX = "Write it as there: an answer in another spelling counts as wrong."
@@ -52,6 +56,8 @@ class Spellings:
     def add(self, output: str, line: int = 0) -> None:
         """Remember how an output is spelled, and where it stands."""
         for name, value in self._values(output):
+            if name not in self._fields and len(self._fields) >= MOST_FIELDS:
+                continue
             found = self._fields.setdefault(name, _Field())
             found.rows += 1
             if found.rows > 1 and not found.values:
@@ -60,7 +66,7 @@ class Spellings:
             lines = found.lines.setdefault(value, [])
             if len(lines) < MOST_LINES:
                 lines.append(line)
-            if len(found.values) > MOST_VALUES:
+            if len(found.lines) > MOST_VALUES:
                 found.values, found.lines = {}, {}
 
     def find_others(self, output: str) -> list[str]:
@@ -95,9 +101,10 @@ class Spellings:
         return f"{inside}{quote_label(value)} is written {quote_label(usual)} in {rows}."
 
     def _values(self, output: str) -> Iterator[tuple[str, str]]:
-        """The texts of an output with their fields; a label has no field."""
-        if self._task == "label":
-            yield "", output
+        """The short texts of an output with their fields; a label has no field, and no grader
+        counts the white space around it."""
+        if self._task == "label" and len(output) <= LONGEST_VALUE:
+            yield "", output.strip()
         if self._task != "json":
             return
         try:
@@ -105,4 +112,6 @@ class Spellings:
         except ValueError:
             return
         if isinstance(record, dict):
-            yield from ((name, text) for name, text in record.items() if isinstance(text, str))
+            for name, text in record.items():
+                if isinstance(text, str) and len(text) <= LONGEST_VALUE:
+                    yield name, text
