@@ -232,6 +232,10 @@ def test_labels_as_a_whole(tmp_path: Path) -> None:
     guessed = checked(tmp_path, spelt, guess_task=True)
     assert guessed.task == "label"
     assert {"label-variants", "lone-label"} <= set(guessed.counts)
+    odd = only(guessed, "other-spelling")
+    assert (odd.line, odd.message) == (7, "'Same' is written 'same' in 6 rows.")
+    # No grader counts white space around a label: it makes no answer wrong.
+    assert "other-spelling" not in checked(tmp_path, spaced, guess_task=True).counts
     assert checked(tmp_path, spelt).task is None
     free = [{**row, "a": f"An answer of its own, {row['q']}"} for row in one]
     assert checked(tmp_path, free, guess_task=True).task is None

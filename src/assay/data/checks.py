@@ -197,7 +197,7 @@ class _Pass:
         self.counts: Counter[str] = Counter()
         self.statistics = Statistics()
         self.index = DuplicateIndex(scratch)
-        self._spellings = Spellings(rules.task)
+        self._spellings = Spellings(rules.task or ("label" if guess_task else None))
         self._judge = RowJudge(file, rules)
         self._lines = array("Q")
         self._outputs = array("Q")
@@ -260,6 +260,8 @@ class _Pass:
         )
 
     def _odd_spellings(self) -> Iterator[Problem]:
+        if self.task is None:
+            return
         for line, message in self._spellings.odd_rows():
             yield problem("other-spelling", self.file, line, message, SPELLING_FIX)
 

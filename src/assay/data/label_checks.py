@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from assay.data.contents import quote_label
-from assay.data.normal import normalise
+from assay.data.spelling import plain
 from assay.data.statistics import count_labels
 
 RARE_ROWS = 5
@@ -36,7 +36,7 @@ def find_label_problems(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]
         )
     spellings: dict[str, list[str]] = {}
     for label in outputs:
-        spellings.setdefault(normalise(label.replace("_", " ")), []).append(label)
+        spellings.setdefault(plain(label), []).append(label)
     for variants in spellings.values():
         if len(variants) > 1:
             yield (

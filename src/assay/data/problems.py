@@ -111,7 +111,10 @@ CODES: dict[str, tuple[Severity, str]] = {
         "warning",
         "labels with too few rows to be learned or measured",
     ),
-    "label-variants": ("warning", "labels that differ only in case, punctuation or white space"),
+    "label-variants": (
+        "warning",
+        "labels that differ only in case, punctuation or white space, or as yes and true do",
+    ),
 }
 
 OF_THE_FILE = frozenset(
