@@ -42,7 +42,7 @@ def test_schema_valid_names_what_does_not_fit() -> None:
     assert graded("schema-valid", '{"city": "Bern", "days": 2}', "{}").scores == [1]
     wrong = graded("schema-valid", '{"city": "Bern", "days": "two"}', "{}")
     assert (wrong.scores, wrong.parsed) == ([0], [True])
-    assert wrong.notes == ["$.days: 'two' is not of type 'integer'"]
+    assert wrong.notes == ["'days' is 'two', but must be a whole number"]
     assert graded("schema-valid", "Bern", "{}").parsed == [False]
 
 

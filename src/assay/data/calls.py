@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from assay import json_reader
 from assay.chat.tool_text import find_calls
-from assay.data.formats.record import closest, shorten
+from assay.data.formats.record import closest
 from assay.data.json_schema import mismatches, schema_validator
+from assay.data.mismatch import describe_mismatch
 from assay.data.privacy import mask
 from assay.errors import ConfigError
 from assay.example import CALL_OPEN, Example, Message, ToolCall, canonical_json
@@ -40,7 +41,7 @@ def find_misfit(arguments: Any, function: dict[str, Any]) -> str | None:
         raise ConfigError("they are not an object.", where=WHERE)
     validator = _validator(canonical_json(parameters))
     error = next(mismatches(validator, arguments, WHERE), None)
-    return None if error is None else f"{error.json_path}: {error.message}"
+    return None if error is None else describe_mismatch(error)
 
 
 def read_turn(text: str, tools: Sequence[dict[str, Any]]) -> Message | None:
@@ -131,8 +132,7 @@ def _problems_of(
     if misfit is not None:
         yield (
             "arguments-mismatch",
-            f"the arguments of {call.name} do not fit its parameters at "
-            f"{shorten(mask(misfit), 160)}.",
+            f"the arguments of {call.name} do not fit its parameters: {misfit}.",
             "Correct the arguments, or the function's `parameters`.",
             where,
         )

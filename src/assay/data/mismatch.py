@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,10 @@ def describe_mismatch(error: ValidationError) -> str:
     if error.validator == "additionalProperties" and isinstance(value, dict) and not wanted:
         unknown = [name for name in value if name not in schema.get("properties", ())]
         if unknown and not schema.get("patternProperties"):
-            noun = "field" if len(unknown) == 1 else "fields"
-            return f"there is no {noun} {_listed(unknown)}{inside}"
-    return f"{what}: {shorten(mask(error.message), 160)}"
+            are = "is an unknown field" if len(unknown) == 1 else "are unknown fields"
+            return f"{_listed(unknown)} {are}{inside}"
+    said = shorten(mask(error.message), 160)
+    return f"{at}: {said}" if at else said
 
 
 def _place(path: Iterable[str | int]) -> str:
@@ -69,4 +71,6 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _quoted(value: Any) -> str:
-    return shorten(mask(repr(value)), 60)
+    """As it stands in the record (true, null), a text in single quotation marks."""
+    said = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return shorten(mask(said), 60)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from assay.data.calls import find_misfit, functions_of
 from assay.data.json_schema import mismatches
+from assay.data.mismatch import describe_mismatch
 from assay.errors import ConfigError
 from assay.evaluate.graders.calls import UNREAD_CALL, read_calls
 from assay.evaluate.graders.parse import fold, parse_json, spelling
@@ -67,7 +68,7 @@ def schema_valid(
     error = next(mismatches(context.validator, parsed.value, SCHEMA), None)
     if error is None:
         return Score(1.0)
-    return Score(0.0, note=f"{error.json_path}: {error.message}"[:200])
+    return Score(0.0, note=describe_mismatch(error)[:200])
 
 
 def _calls_valid(answer: str, example: Example) -> Score:
@@ -81,7 +82,7 @@ def _calls_valid(answer: str, example: Example) -> Score:
         except ConfigError as error:  # in a part of the schema that only this answer reaches
             misfit = error.what
         if misfit is not None:
-            return Score(0.0, note=f"{call.name}, {misfit}"[:200])
+            return Score(0.0, note=f"{call.name}: {misfit}"[:200])
     return Score(1.0)
 
 
