@@ -179,7 +179,7 @@ def print_check(report: Any) -> None:
     if report.columns is not None:
         console.print(f"Columns: {escape(_describe_columns(report.columns))}.", soft_wrap=True)
     if report.task is None:
-        console.print("Checked as texts. `--task label`, `json` or `tools` checks more.")
+        console.print("Checked for no task: `--task label`, `json`, `tools` or `text` checks more.")
     else:
         console.print(f"Checked as a {report.task} task.")
     if body["tokens"]:

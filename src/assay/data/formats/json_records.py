@@ -47,9 +47,8 @@ def read_lines(path: Path, file: str, encoding: str) -> Iterator[Raw]:
 
 
 def _parse(line: str, file: str, number: int) -> Raw:
-    line = line.rstrip(
-        "\r\n"
-    )  # else what is missing at its end would be missing on a line of its own
+    # Without its line end, behind which an error would else be: on a line of its own, at column 1.
+    line = line.rstrip("\r\n")
     try:
         value = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
