@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +28,7 @@ from assay.data.duplicates import DuplicateIndex, Groups
 from assay.data.label_checks import find_label_problems
 from assay.data.normal import key64, normalise
 from assay.data.problems import CODES, Problem, json_line, problem
-from assay.data.propose import look_like_labels
+from assay.data.propose import guess_task
 from assay.data.read import Row, detect, read
 from assay.data.row_judge import RowJudge
 from assay.data.spelling import SPELLING_FIX, Spellings
@@ -229,11 +230,11 @@ class _Pass:
         self._outputs.append(key64(example.output.strip()))
         return example
 
-    @property
+    @cached_property
     def task(self) -> TaskKind | None:
-        """The kind of task, as given or as the rows so far look."""
+        """The kind of task, as given or as all the rows look."""
         if self.rules.task is None and self._guess_task and self.statistics.outputs:
-            return "label" if look_like_labels(self.statistics.outputs) else None
+            return "label" if guess_task(self.statistics.outputs)[0] == "label" else None
         return self.rules.task
 
     def _reject(self, row: Row, problems: list[Problem]) -> None:

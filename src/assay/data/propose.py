@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from assay import json_reader
 from assay.config import GraderSpec, TaskKind, labels_in
 from assay.data.record_fields import warn_of_fields
+from assay.data.statistics import count_labels
 from assay.example import Example
 from assay.quantities import say_count
 
@@ -81,7 +82,7 @@ def propose(
     outputs = [example.output for example in examples]
     reasons: list[str] = []
     if task is None:
-        task, why = guess_task(outputs)
+        task, why = guess_task(Counter(outputs))
         if calling := sum(bool(example.target.tool_calls) for example in examples):
             task = "tools"
             why = (
@@ -95,8 +96,7 @@ def propose(
     warnings: list[str] = []
     if task == "label":
         labels = sorted({*outputs, *held_outputs})
-        # White space around a label makes another spelling of it and no other label.
-        top, count = Counter(map(str.strip, outputs)).most_common(1)[0]
+        [(top, count)] = count_labels(Counter(outputs)).most_common(1)
         share, several = count / len(outputs), say_count(len({*map(str.strip, labels)}), "label")
         reasons.append(f"{several}; the most frequent, {top!r}, has {share:.0%} of rows")
     lists = None
@@ -176,34 +176,22 @@ def propose_judgement(
     return "answers", f"{found}; not every row has one, so training learns the good answers"
 
 
-def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:
-    """The kind of task that outputs look like, and why."""
-    records = sum(_is_json(text) for text in outputs)
-    if records >= 0.95 * len(outputs):
-        found = (
-            f"{records} of {len(outputs)} answers are records: this looks like filling in records"
-        )
+def guess_task(outputs: Mapping[str, int]) -> tuple[TaskKind, str]:
+    """The kind of task that outputs look like, and why.
+
+    Args:
+        outputs: rows of each.
+    """
+    rows, labels = sum(outputs.values()), count_labels(outputs)
+    records = sum(count for text, count in outputs.items() if _is_json(text))
+    if records >= 0.95 * rows:
+        found = f"{records} of {rows} answers are records: this looks like filling in records"
         return "json", found
-    distinct = {text.strip() for text in outputs}
-    if _are_labels(set(outputs), len(outputs)):
-        found = f"{len(outputs)} answers, {len(distinct)} different ones: this looks like sorting "
-        return "label", f"{found}into labels"
-    found = f"{len(outputs)} answers, {len(distinct)} different ones: this looks like answering in "
-    return "text", f"{found}free text"
-
-
-def look_like_labels(outputs: Counter[str]) -> bool:
-    """Whether outputs, each with its rows, would be proposed as those of a label task."""
-    rows = outputs.total()
-    if not _are_labels(outputs, rows):
-        return False
-    return sum(count for text, count in outputs.items() if _is_json(text)) < 0.95 * rows
-
-
-def _are_labels(distinct: Collection[str], rows: int) -> bool:
-    labels = {text.strip() for text in distinct}
+    found = f"{rows} answers, {len(labels)} different ones: this looks like "
     few = len(labels) <= min(MAX_LABELS, max(2, rows // 4))
-    return few and all(map(_could_be_label, distinct))
+    if few and all(map(_could_be_label, outputs)):
+        return "label", f"{found}sorting into labels"
+    return "text", f"{found}answering in free text"
 
 
 def _label_set(values: Sequence[Any], held: Sequence[Any]) -> list[str] | None:

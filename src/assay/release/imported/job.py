@@ -150,7 +150,7 @@ class Tally:
         """What was counted; there is one trace at least."""
         assert self.shown is not None
         seconds = sorted(self.seconds)
-        task = "tools" if self.said["calling"] else guess_task(self.sample)[0]
+        task = "tools" if self.said["calling"] else guess_task(Counter(self.sample))[0]
         named = (tool["function"]["name"] for tool in self.shown.tools)
         return Job(
             id=id,
