@@ -20,7 +20,8 @@ from assay.errors import AssayError, DataError
 from assay.example import Example
 
 COLUMNS = Columns(input=["q"], output=["a"])
-GOOD = [{"q": f"question number {word}?", "a": word} for word in ("one", "two", "three", "four")]
+LABELS = ["one", "two", "three", "four"]
+GOOD = [{"q": f"question number {word}?", "a": word} for word in LABELS]
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -94,10 +95,14 @@ def test_duplicate_ids(tmp_path: Path) -> None:
 
 def test_output_outside_the_labels_names_the_closest(tmp_path: Path) -> None:
     rows = [*GOOD, {"q": "and this?", "a": "thre"}]
-    report = checked(tmp_path, rows, task="label", labels=["one", "two", "three", "four"])
+    report = checked(tmp_path, rows, task="label", labels=LABELS)
     problem = only(report, "unknown-label")
     assert "'thre'" in problem.message
     assert "three" in problem.fix
+    report = checked(
+        tmp_path, [*GOOD, {"q": "and this?", "a": "two "}], task="label", labels=LABELS
+    )
+    assert "'two '" in only(report, "unknown-label").message  # else it would be one of them
 
 
 def test_json_that_does_not_parse_or_fit(tmp_path: Path) -> None:

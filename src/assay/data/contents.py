@@ -92,7 +92,7 @@ class Rules:
             close = closest(output, self.labels)
             found.add(
                 "unknown-label",
-                f"{quote(output)} is not one of the {len(self.labels)} labels.",
+                f"{quote_label(output)} is not one of the {len(self.labels)} labels.",
                 f"Did you mean {close!r}?" if close else "Correct it, or add it to `labels`.",
                 self._target,
             )
