@@ -160,7 +160,7 @@ def test_what_cannot_be_estimated_is_said(tmp_path: Path, labelled: Project) -> 
     assert unknown is not None
     assert (unknown.gain, unknown.short) == (None, "not known")
     assert "no cheap student of texts" in unknown.says
-    assert "What they cost is known: 1 requests for about $" in unknown.says
+    assert "These answers take 1 request, for about $" in unknown.says
     assert [one.part for one in draft.parts] == ["holdout", "validation", "train", "data"]
 
 

@@ -33,6 +33,7 @@ from assay.project.recording.inputs import (
 from assay.project.recording.teaching import Teaching, estimate_teaching
 from assay.project.rescue.account import open_account
 from assay.project.workspace import Workspace
+from assay.quantities import say_count
 from assay.rescue.client import Access
 from assay.rescue.recording import Recording, recording_file
 
@@ -302,7 +303,7 @@ def _part(
     cost = reckoner.usd(len(left), prompt, completion)
     if teaching is not None and teaching.gain is None:
         price = "at a price that is not known" if cost is None else f"for about {usd(cost)}"
-        said = f"{teaching.says} What they cost is known: {len(left)} requests {price}."
+        said = f"{teaching.says} These answers take {say_count(len(left), 'request')}, {price}."
         teaching = replace(teaching, says=said)
     return PartEstimate(
         part=inputs.part,
