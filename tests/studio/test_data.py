@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,9 @@ from playwright.sync_api import Browser, expect
 from assay.compare.holdout import OpeningRequest, _log
 from assay.progress import SILENT
 from assay.project import row_edits, rows
+from assay.project.files import check_file
 from assay.project.workspace import Workspace
+from assay.studio.pages.data.other_files import explain_task
 from assay.studio.pages.data.page import tell_unseen
 from assay.studio.pages.data.row_table import change_row
 from tests.many_rows import held, misspell, project
@@ -95,6 +98,21 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
     text = (up.folder / "tickets.csv").read_text()
     assert "A row with its answer,label 1" in text
     assert rows.open_rows(Workspace(up.folder)).counts["rejected"] == 0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (["cat", "dog"] * 6, "checked as labels"),
+        ([f"sentence number {n}" for n in range(12)], "checked as texts"),
+        ([" "] * 12, "^$"),
+    ],
+)
+def test_as_what_another_file_is_checked(tmp_path: Path, outputs: list[str], said: str) -> None:
+    file = tmp_path / "other.csv"
+    rows = "".join(f"message {n},{output}\n" for n, output in enumerate(outputs))
+    file.write_text(f"text,answer\n{rows}")
+    assert re.search(said, explain_task(check_file(file, folder=tmp_path, guess_task=True)))
 
 
 def test_a_row_that_a_change_locks_is_said_to_be_locked(tmp_path: Path) -> None:

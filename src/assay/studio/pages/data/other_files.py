@@ -66,6 +66,15 @@ def _columns(context: PageContext) -> Columns | None:
     return None if config is None else config.data.columns
 
 
+def explain_task(report: CheckReport) -> str:
+    """As what the outputs of a file were checked, and why; empty where it has none."""
+    if not report.valid:
+        return ""
+    if report.task == "label":
+        return "The outputs are few and short, so they were checked as labels."
+    return "The outputs were checked as texts: they are too many or too long for labels."
+
+
 class OtherFiles:
     """Takes files and shows what is in them; they are not kept."""
 
@@ -117,11 +126,8 @@ class OtherFiles:
         w.text(f"{name}, read as {report.format}", "strong")
         if report.columns is not None:
             w.text(describe_columns((), report.columns), "soft note")
-        as_what = {
-            "label": "The outputs are few and short, so they were checked as labels.",
-            None: "The outputs were checked as texts: they are too many or too long for labels.",
-        }
-        w.text(as_what.get(report.task, ""), "soft note")
+        if said := explain_task(report):
+            w.text(said, "soft note")
         with w.row("figures"):
             row_figures(report)
         problems_card(report)
