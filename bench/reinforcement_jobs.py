@@ -5,22 +5,22 @@
 Of each job a version is trained as `fine-tune` does, with one seed. From there three ways go on for
 as long as that has taken: reinforcement whose reward is the job's primary grader; supervised
 training with twice the epochs, from the base; none. All take part in one comparison, free or
-constrained as validation chooses. Times are the clock's, so nothing else may run. A version that is
-there is not trained again. What came out is kept in FOLDER and written into
-`docs/reinforcement.md`.
+constrained as validation chooses. Times are the clock's, so nothing else may run; a reinforcement
+that was stopped has the whole time again. A version that is there is not trained again. What came
+out is kept in FOLDER and written into `docs/reinforcement.md`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from tests.figures import write_block
 
 from assay.agent import texts
 from assay.cli.progress import Terminal
@@ -35,10 +35,10 @@ from assay.train.job import StepReport
 from verdicts import make
 
 PAGE = Path(__file__).parent.parent / "docs" / "reinforcement.md"
-BEGIN, END = "<!-- measured: equal time -->\n", "<!-- end -->\n"
+BLOCK = "equal time"
 JOBS = ("snips", "sgd-restaurants", "ferry")
 SUPERVISED, LONGER, REINFORCED = "supervised", "supervised-longer", "reinforced"
-ROWS = {
+SETTINGS = {
     "candidates": ["nearest-answer"],
     "baselines": False,
     "data.holdout_rows": 200,
@@ -46,7 +46,7 @@ ROWS = {
     "fine_tune.reinforcement.validation_rows": 48,
     "fine_tune.reinforcement.evaluate_every": 5,
     "fine_tune.reinforcement.steps": 200,
-    "fine_tune.patience": 100,  # the clock alone ends it
+    "fine_tune.patience": 100,  # nothing ends before its epochs, or the clock
 }
 QUICK = {"data.holdout_rows": 20, "data.train_rows": 40, "fine_tune.epochs": 1}
 
@@ -90,7 +90,7 @@ def measure(name: str, folder: Path, terminal: Terminal, *, quick: bool) -> dict
     path = made.root / CONFIG_FILE
     kept = folder / f"{name}.yaml"  # as it was before a run that was stopped had changed it
     if not kept.exists():
-        write_atomic(kept, edit(path.read_text("utf-8"), ROWS | (QUICK if quick else {})))
+        write_atomic(kept, edit(path.read_text("utf-8"), SETTINGS | (QUICK if quick else {})))
     text = kept.read_text("utf-8")
 
     def train(settings: Mapping[str, object], seconds: float | None = None) -> TrainingResult:
@@ -111,16 +111,15 @@ def measure(name: str, folder: Path, terminal: Terminal, *, quick: bool) -> dict
 def compare(project: Project, ways: list[Way], terminal: Terminal) -> dict[str, Any]:
     """Save an agent with each version, and let all take part in one opening of the holdout."""
     context, workspace = project.context(terminal), Workspace(project.root)
-    saved = []
+    there = {one.name for one in agents.list_agents(workspace)}
     for way in ways:
+        if way.name in there:
+            continue
         prompt, model = context.training_prompt, f"version:{way.version}"
         agent = context.chat_agent(model=model, system_prompt=prompt)
         chosen = context.choose_constraint(agent, context.measure(agent)).agent
-        text = texts.as_yaml(chosen)
-        there = {one.name: one for one in agents.list_agents(workspace)}
-        if way.name not in there:
-            agents.save(workspace, way.name, text, based_on=None, message="")
-        saved.append(f"{way.name}@1")
+        agents.save(workspace, way.name, texts.as_yaml(chosen), based_on=None, message="")
+    saved = [f"{way.name}@1" for way in ways]
     done = project.compare(agents=saved, reason="bench/reinforcement_jobs.py", progress=terminal)
     return done.result.model_dump(mode="json")
 
@@ -153,33 +152,42 @@ def write_page(folder: Path) -> None:
     files = [folder / f"{name}.json" for name in JOBS]
     found = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
     head = (
+        f"From the `{SUPERVISED}` version, `{REINFORCED}` learned from the job's primary grader "
+        f"for as long as that had taken; `{LONGER}` was trained with twice the epochs instead:",
+        "",
         "| job | version | minutes | steps, best | score | ahead of the supervised one |",
         "|---|---|---|---|---|---|",
     )
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-    machine = f"2 cores, nothing else running. Python {platform.python_version()}, {libraries}."
-    lines = [*head, *(line for one in found for line in rows_of(one)), "", machine]
-    text = PAGE.read_text("utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_atomic(PAGE, before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + after)
+    table = [*head, *(line for one in found for line in rows_of(one))]
+    environment = found[0]["result"]["environment"]
+    libraries = ", ".join(f"{n} {environment['packages'][n]}" for n in ("torch", "transformers"))
+    note = (
+        "Scores on the holdout and differences in points of 100, with their intervals; minutes "
+        "with those of the version that a training starts from; the best step is the one that was "
+        f"kept. {environment['processor']}, {environment['cores']} cores, nothing else running; "
+        f"Python {environment['python']}, {libraries}"
+    )
+    write_block(BLOCK, "\n".join(table), note, PAGE)
 
 
 def main() -> None:
     """Measure the named jobs, then write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("jobs", nargs="*", default=JOBS)
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"of: {', '.join(JOBS)}")
     parser.add_argument("--folder", type=Path, default=Path("reinforcement-jobs"))
     parser.add_argument("--quick", action="store_true", help="few rows, and no page")
     given = parser.parse_args()
-    for name in given.jobs:
-        file = given.folder / f"{name}.json"
+    if unknown := set(given.jobs) - set(JOBS):
+        parser.error(f"unknown job: {', '.join(sorted(unknown))}")
+    folder = given.folder / "quick" if given.quick else given.folder  # neither takes up the other
+    for name in given.jobs or JOBS:
+        file = folder / f"{name}.json"
         if not file.exists():
-            found = measure(name, given.folder, Terminal(), quick=given.quick)
+            found = measure(name, folder, Terminal(), quick=given.quick)
             write_json(file, found)
         print("\n".join(rows_of(json.loads(file.read_text("utf-8")))), flush=True)
     if not given.quick:
-        write_page(given.folder)
+        write_page(folder)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Figures that tests measure, and where the docs keep them: the table of docs/security.md, and the
-blocks of docs/statistics.md that simulations write.
+blocks of docs/statistics.md and docs/reinforcement.md that simulations and bench/ write.
 
     ASSAY_FIGURES=figures.jsonl python -m pytest -m soak tests/attacks
     python -m tests.figures figures.jsonl
@@ -62,7 +62,7 @@ def soak_runs(usual: int) -> int:
 
 
 def write_block(name: str, table: str, note: str, page: Path = STATISTICS) -> None:
-    """Puts a simulation's table in the place of the one that the page has under this name.
+    """Puts a table in the place of the one that the page has under this name.
 
     Args:
         table: lines of Markdown.
@@ -71,10 +71,10 @@ def write_block(name: str, table: str, note: str, page: Path = STATISTICS) -> No
     Raises:
         ValueError: the page has no such block, or more than one.
     """
-    start, end = f"<!-- simulated: {name} -->\n", "<!-- end -->"
-    block = re.compile(f"{re.escape(start)}.*?{end}", re.DOTALL)
-    written = f"{start}{table.strip()}\n\n{note}.\n{end}"
-    text, count = block.subn(lambda _: written, page.read_text("utf-8"))
+    mark = f"<!-- (?:simulated|measured): {re.escape(name)} -->\n"
+    block = re.compile(f"({mark}).*?(<!-- end -->)", re.DOTALL)
+    written = f"{table.strip()}\n\n{note}.\n"
+    text, count = block.subn(lambda old: old[1] + written + old[2], page.read_text("utf-8"))
     if count != 1:
         raise ValueError(f"{page.name} has {count} blocks that are called {name!r}, not one")
     page.write_text(text, "utf-8")

@@ -32,16 +32,21 @@ def test_a_figure_replaces_its_row_and_no_other(
     )
 
 
-def test_a_simulation_replaces_its_block_and_no_other(tmp_path: Path) -> None:
+def test_a_table_replaces_its_block_and_no_other(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "One.\n\n<!-- simulated: watch -->\n<!-- end -->\n\n"
-        "Two.\n\n<!-- simulated: gain -->\nkept\n<!-- end -->\n"
+        "Two.\n\n<!-- measured: gain -->\nkept\n<!-- end -->\n"
     )
     write_block("watch", "| a |\n|---|\n| \\1 |\n", "200 runs", page)
     assert page.read_text() == (
         "One.\n\n<!-- simulated: watch -->\n| a |\n|---|\n| \\1 |\n\n200 runs.\n<!-- end -->\n\n"
-        "Two.\n\n<!-- simulated: gain -->\nkept\n<!-- end -->\n"
+        "Two.\n\n<!-- measured: gain -->\nkept\n<!-- end -->\n"
+    )
+    write_block("gain", "| b |\n|---|\n| 2 |", "by hand", page)
+    assert page.read_text().endswith(
+        "200 runs.\n<!-- end -->\n\n"
+        "Two.\n\n<!-- measured: gain -->\n| b |\n|---|\n| 2 |\n\nby hand.\n<!-- end -->\n"
     )
     with pytest.raises(ValueError, match="has 0 blocks"):
         write_block("promotion", "", "", page)
