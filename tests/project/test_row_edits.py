@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,25 @@ def test_a_character_that_the_encoding_lacks(
     assert file.read_bytes().decode("utf-8-sig") == wanted
     assert project_of(workspace).split().holdout_sha256 == used.holdout_sha256
     assert held(workspace) == locked
+
+
+def test_of_a_row_that_is_left_out_no_spelling_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(tmp_path, 12)
+    text = (tmp_path / "tickets.csv").read_text("utf-8").replace("carrier", "carri\xe8re")
+    text = re.sub(r",(label \d)", r',"{""kind"": ""\1""}"', text)
+    (tmp_path / "tickets.csv").write_text(text, "cp1252")
+    config = CONFIG.replace("labels: [label 0, label 1, label 2]\n", "").replace(
+        ": label\n", ": json\n"
+    )
+    (tmp_path / "assay.yaml").write_text(config.replace("label-accuracy", "record-exact"), "utf-8")
+    monkeypatch.setattr(row_edits, "_is_own", lambda *_: False)
+    odd = [conversation("A → B", '{"kind": "Label_1"}'), conversation("Bag", '{"kind": "LABEL 0"}')]
+    found = row_edits.forecast(Workspace(tmp_path), write_lines(tmp_path / "odd.jsonl", odd))
+    assert (found.added, found.rejected) == (1, 1)
+    [told] = found.spelled_otherwise
+    assert told.startswith("Line 2: in kind, 'LABEL 0' is written 'label 0' in ")
 
 
 def test_conversations_are_added_to_conversations_as_they_stand(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -207,12 +207,12 @@ def _compare(
             where=str(file),
             fix=_bring(ours.columns),
         )
-    spelled = [
-        f"Line {line}: {sentence} {SPELLING_FIX}"
-        for line, texts in said.items()
-        for sentence in known.find_others(texts[-1][1])
-    ]
     foreign = [] if _is_own(workspace, target) else _take_unwritable(target, fresh, file)
+    spelled = (
+        f"Line {line}: {sentence} {SPELLING_FIX}"
+        for line in fresh
+        for sentence in known.find_others(said[line][-1][1])
+    )
     addition = Addition(
         file=config.data.file,
         added=len(fresh),
@@ -220,7 +220,7 @@ def _compare(
         unfit=unfit,
         rejected=report.rejected + len(foreign),
         rejected_rows=(*foreign, *rejected)[:MOST_TOLD],
-        spelled_otherwise=tuple(spelled[:MOST_TOLD]),
+        spelled_otherwise=tuple(islice(spelled, MOST_TOLD)),
     )
     return addition, [(made, said[line]) for line, made in fresh.items()]
 
