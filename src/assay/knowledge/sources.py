@@ -10,6 +10,7 @@ from pathlib import Path
 from assay.knowledge.failures import FailedDocument
 
 LONGEST_NAME = 1000
+"""Characters of the name by which a file, or why it failed, is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from assay.knowledge.parse import KINDS_IN_WORDS, kind_of
 from assay.knowledge.records import Build
 from assay.knowledge.search import Mode, Passage
 from assay.knowledge.settings import KnowledgeSettings
-from assay.knowledge.sources import SourceFile
+from assay.knowledge.sources import LONGEST_NAME, SourceFile
 from assay.knowledge.worker_embedding import by_workers
 from assay.models.tuned_encoder import SCHEME
 from assay.place.opening import LazyWorkers, workers_of
@@ -42,8 +42,6 @@ from assay.store.files import replacing
 FOLDER = "knowledge"
 LONGEST_QUERY = 10_000
 """Characters."""
-LONGEST_NAME = 1000
-"""Characters of a file's name, of one that could not be read."""
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 _NAME = re.compile(r"[^\w .,()+&-]+")
 _unread: dict[tuple[Path, str], set[str]] = {}

@@ -1,6 +1,6 @@
 """Cheap students, which tell before answers are paid for what further rows bring.
 
-    with open_student(project, progress) as student:
+    with open_student(project) as student:
         student.scores(part, validation)
 
 Each is trained on rows alone, without a language model: for labels a classifier that counts words,
@@ -89,8 +89,11 @@ def open_student(project: Project) -> Iterator[Student]:
     alone = config.model_copy(update={"graders": [primary]})
     with scratch_folder("student") as folder, remember():
         store = Store(folder / "state")
-        bench = Bench(alone, project.root, store, BatchEngines(store))
-        yield candidate_student(_CANDIDATES[config.task], bench)
+        try:
+            bench = Bench(alone, project.root, store, BatchEngines(store))
+            yield candidate_student(_CANDIDATES[config.task], bench)
+        finally:
+            store.engine.dispose()
 
 
 def candidate_student(name: str, bench: Bench) -> Student:

@@ -227,6 +227,8 @@ def _last_doubling(
     started, gained = time.monotonic(), []
     with progress.task("estimating", 1 + _REPEATS, "trainings") as task:
         full = student.scores(train, validation)
+        if not (count := len(full)):
+            raise DataError("the primary grader can say nothing about the rows of validation.")
         task.advance()
         for seed in range(_REPEATS):
             order, chance = list(train), random.Random(seed)
@@ -240,9 +242,7 @@ def _last_doubling(
             task.advance()
             if time.monotonic() - started > MOST_SECONDS:
                 break
-    each, count = np.mean(gained, axis=0), len(full)
-    if not count:
-        raise DataError("the primary grader can say nothing about the rows of validation.")
+    each = np.mean(gained, axis=0)
     error = max(float(each.std()) / math.sqrt(count), 1 / count)
     return float(full.mean()), float(each.mean()), error
 

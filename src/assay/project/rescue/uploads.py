@@ -107,8 +107,7 @@ def read_entries(workspace: Workspace) -> UploadEntries:
 
 def find_upload(workspace: Workspace, entries: UploadEntries, part: Part) -> Upload | None:
     """The file that was brought as a part; None: there is none, or it is gone."""
-    named = getattr(entries, part)
-    return None if named is None else _find(workspace, Path(named))
+    return _find(workspace, getattr(entries, part))
 
 
 def keep_model(workspace: Workspace, model: str) -> None:
