@@ -65,11 +65,8 @@ CANDIDATES = "| job | candidate | score | ahead of (+) or behind (−) the outgo
 EFFORT = "| job | recorded | for | successor asked | for | fetch, plan | record | compare |"
 
 
-def run(*command: object, may_miss: bool = False) -> Any:
+def run(*command: object) -> Any:
     """The JSON that an assay command prints; it runs in this process, which loads libraries once.
-
-    Args:
-        may_miss: exit code 1 says only that not everything was had.
 
     Raises:
         ParityError: the engine that would serve a version does not answer as it was measured.
@@ -78,7 +75,7 @@ def run(*command: object, may_miss: bool = False) -> Any:
     done = CliRunner().invoke(app, [*map(str, command), "--json"])
     if isinstance(done.exception, ParityError):
         raise done.exception
-    if done.exit_code != 0 and not (may_miss and done.exit_code == 1 and done.stdout.strip()):
+    if done.exit_code != 0:
         raise SystemExit(f"it has failed: {done.exception!r}\n{done.stderr}")
     return json.loads(done.stdout)
 

@@ -155,12 +155,17 @@ def test_what_cannot_be_estimated_is_said(tmp_path: Path, labelled: Project) -> 
         path.write_text(
             edit(path.read_text(), {**values, "primary": "exact", "candidates": ["prompt"]})
         )
-        draft = drafted(server, tmp_path, project.open(labelled.root), data=[other])
+        texts_alone = project.open(labelled.root)
+        draft = drafted(server, tmp_path, texts_alone, data=[other])
+        unpriced = drafted(server, tmp_path, texts_alone, data=[other], settings={"prices": {}})
     unknown = by_part(draft)["data"]
     assert unknown is not None
     assert (unknown.gain, unknown.short) == (None, "not known")
     assert "no cheap student of texts" in unknown.says
     assert "These answers take 1 request, for about $" in unknown.says
+    costless = by_part(unpriced)["data"]
+    assert costless is not None
+    assert "These answers take 1 request, at a price that is not known." in costless.says
     assert [one.part for one in draft.parts] == ["holdout", "validation", "train", "data"]
 
 
