@@ -13,6 +13,8 @@ from assay.data.contents import quote_label
 from assay.data.normal import normalise
 from assay.quantities import say_count
 
+TASKS: tuple[TaskKind, ...] = ("label", "json")
+"""Whose outputs have values that are spelled."""
 OF_A_SET = 0.25
 """A field with at most so many different texts for each record takes them from a set."""
 MOST_VALUES = 1000

@@ -12,7 +12,7 @@ from assay.data.formats.record import json_text
 from assay.data.problems import OF_THE_FILE, Problem
 from assay.data.read import detect
 from assay.data.record_fields import describe_other_kinds
-from assay.data.spelling import SPELLING_FIX, Spellings
+from assay.data.spelling import SPELLING_FIX, TASKS, Spellings
 from assay.data.split import has_split, visible_files
 from assay.example import read_examples
 from assay.project.rows import Rows, data_file
@@ -58,9 +58,9 @@ def warn_of_other_kinds(workspace: Workspace, found: Rows, line: int) -> str | N
 
 def warn_of_spelling(workspace: Workspace, answer: str) -> str | None:
     """A sentence where a corrected answer spells a value otherwise than most rows that may be seen;
-    None: it does not, or there are no rows."""
+    None: it does not, the task has no values, or there are no rows."""
     project = workspace.project
-    if project is None or not has_split(project.split_folder):
+    if project is None or project.config.task not in TASKS or not has_split(project.split_folder):
         return None
     known = Spellings(project.config.task)
     for file in visible_files(project.split_folder):

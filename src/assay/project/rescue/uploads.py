@@ -133,7 +133,7 @@ def keep_upload(workspace: Workspace, part: Part, name: str, source: Path) -> No
         UsageError: it is no JSONL by its name.
         DataError: it is not of a form that OpenAI takes.
         QuotaError: the project of the server has all that it may have of the disk.
-        StateError: projects are being made.
+        StateError, StoreError: as `remove_uploads`.
     """
     clean = Path(_UNSAFE.sub("-", Path(name).name).strip(".-"))
     if clean.suffix.lower() != ENDING:
@@ -152,7 +152,7 @@ def keep_upload(workspace: Workspace, part: Part, name: str, source: Path) -> No
 
 
 def remove_upload(workspace: Workspace, part: Part) -> None:
-    """Remove a file that was brought for the next project; raises as `keep_model`."""
+    """Remove a file that was brought for the next project; raises as `remove_uploads`."""
     with _changing(workspace):
         _keep(workspace, _with(read_entries(workspace), part, None))
         _remove_unused(workspace)
