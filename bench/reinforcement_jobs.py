@@ -48,7 +48,13 @@ SETTINGS = {
     "fine_tune.reinforcement.steps": 200,
     "fine_tune.patience": 100,  # nothing ends before its epochs, or the clock
 }
-QUICK = {"data.holdout_rows": 20, "data.train_rows": 40, "fine_tune.epochs": 1}
+QUICK = {
+    "data.holdout_rows": 20,
+    "data.train_rows": 40,
+    "fine_tune.epochs": 1,
+    "fine_tune.reinforcement.validation_rows": 8,
+    "fine_tune.reinforcement.evaluate_every": 1,  # it ends at a measurement
+}
 
 
 @dataclass
