@@ -58,6 +58,12 @@ def read_turn(text: str, tools: Sequence[dict[str, Any]]) -> Message | None:
     return Message("assistant", said, tuple(numbered))
 
 
+def turn_of(text: str, tools: Sequence[dict[str, Any]]) -> Message:
+    """The assistant's turn that somebody has written as text. A call that cannot be read or does
+    not fit the tools stays text, which `find_call_problems` names."""
+    return read_turn(text, tools) or Message("assistant", text)
+
+
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator:
     return schema_validator(json_reader.read(schema), WHERE)
@@ -97,6 +103,13 @@ def find_call_problems(example: Example) -> Iterator[tuple[str, str, str, str]]:
             )
         for call in message.tool_calls:
             yield from _problems_of(call, functions, f"messages[{place}].tool_calls")
+        if message.role == "assistant" and CALL_OPEN in message.content:
+            yield (
+                "bad-tool-call",
+                f"the assistant's turn says {CALL_OPEN} as text, which calls nothing.",
+                "Write it under `tool_calls`, with a function and arguments that fit `tools`.",
+                f"messages[{place}].content",
+            )
     yield from _possible_problems(example, functions)
 
 

@@ -19,7 +19,7 @@ from assay.data.mismatch import describe_mismatch
 from assay.data.privacy import find_private, mask
 from assay.data.statistics import Tokens
 from assay.errors import AssayError
-from assay.example import Example, Message
+from assay.example import CALL_OPEN, Example, Message
 
 _PLACEHOLDER = re.compile(
     r"\{\{\{?\s*[#/]?[A-Za-z_][\w.\- |]{0,60}\}\}\}?"  # {{name}}, {{{name}}}, {{ order.id }}
@@ -102,7 +102,7 @@ class Rules:
 
     def _calls(self, example: Example, found: RecordProblems) -> None:
         """The calls of a tools task; where no task is known, of a row with tools that calls one."""
-        is_likely = self.task is None and example.tools and example.target.tool_calls
+        is_likely = self.task is None and example.tools and CALL_OPEN in example.target.text
         if self.task == "tools" or is_likely:
             for code, message, fix, where in find_call_problems(example):
                 found.add(code, message, fix, where)

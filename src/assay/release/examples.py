@@ -11,6 +11,7 @@ from typing import Any
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
+from assay.data.calls import turn_of
 from assay.data.checks import REJECTED_FILE, check
 from assay.data.contents import PROMPT_TOO_LONG
 from assay.data.problems import CODES, json_line
@@ -126,7 +127,7 @@ def rejected_file(to: Path) -> Path:
 
 
 def _conversation(trace: Trace) -> dict[str, Any]:
-    turns = [*trace.messages, {"role": "assistant", "content": trace.corrected}]
+    turns = [*trace.messages, turn_of(trace.corrected or "", trace.tools).to_dict()]
     return {"messages": turns, **({"tools": trace.tools} if trace.tools else {})}
 
 

@@ -13,9 +13,9 @@ from tests.release.shelf import shelf
 
 from assay.config import Columns
 from assay.data.read import read
-from assay.example import Message
-from assay.project import releases, row_edits
-from assay.project.releases import corrections
+from assay.example import Message, ToolCall
+from assay.project import open_workspace, releases, row_edits
+from assay.project.releases import CorrectionError, corrections
 from assay.project.workspace import Workspace
 from assay.release import changes, traces
 from assay.release.examples import ExportedExamples
@@ -152,3 +152,72 @@ def test_corrections_become_rows_of_every_kind_of_project(kind: str, tmp_path: P
     assert last.example.input == asked
     assert last.example.output == (LABEL if task is OF_A_LABEL else json.dumps(RECORD))
     assert row_edits.add(workspace, Path(written)).repeated == 1
+
+
+def call_of(arguments: dict[str, Any]) -> ToolCall:
+    return ToolCall("call1", "book", json.dumps(arguments))
+
+
+def test_a_corrected_call_is_graded_and_learned_as_a_call(tmp_path: Path) -> None:
+    """Written as text it would teach that no call is right, and be graded so."""
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": "book",
+                "parameters": {"type": "object", "properties": {"seats": {"type": "integer"}}},
+            },
+        }
+    ]
+    (tmp_path / "data").mkdir()
+    rows = [
+        {
+            "messages": [
+                *turns(f"Seats for {n}", "")[:1],
+                Message("assistant", "", (call_of({"seats": n}),)).to_dict(),
+            ],
+            "tools": tools,
+        }
+        for n in range(20)
+    ]
+    file = tmp_path / "data" / "mails.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {
+        "version": 1,
+        "name": "mails",
+        "model": "smollm2-135m-instruct",
+        "task": "tools",
+        "graders": [{"name": "call-exact"}],
+        "primary": "call-exact",
+        "candidates": ["prompt"],
+        "data": {"file": "data/mails.jsonl"},
+    }
+    (tmp_path / "assay.yaml").write_text(json.dumps(config))
+    workspace = open_workspace(tmp_path)
+    store, (agent,) = shelf(tmp_path, 1, workspace.store)
+    changes.promote(store, workspace.name, "desk", "tuned@1", who="a test", force="a test")
+    releases.traces_on(workspace, "desk", sample=1.0, days=7, most=100)
+    given = Message("assistant", "", (call_of({"seats": 2}),))
+    for id in "abc":
+        asked = [Message("user", f"Three seats, please, says {id}")]
+        assert traces.record(
+            store, workspace.name, "desk", agent, id=id, messages=asked, answer=given, tools=tools
+        )
+    right = Message("assistant", "", (call_of({"seats": 3}),)).text
+    assert releases.label_trace(workspace, "a", answer=right) == 0.0
+    assert releases.label_trace(workspace, "b", answer=given.text) == 1.0
+    assert releases.label_trace(workspace, "c", right=True) == 1.0
+    with pytest.raises(CorrectionError, match="as text, which calls nothing"):
+        releases.label_trace(workspace, "c", answer=right.replace("3", '"three"'))
+
+    releases.give_feedback(workspace, "c", thumb="down", corrected=right.replace("book", "cook"))
+    done = releases.traces_to_data(workspace, tmp_path / "new.jsonl", "desk")
+    assert (done.written, done.counts) == (2, {"bad-tool-call": 1})
+    *_, last = read(tmp_path / "new.jsonl")
+    assert last.example is not None
+    (call,) = last.example.target.tool_calls
+    assert (call.name, json.loads(call.arguments), last.example.output) == (
+        "book",
+        {"seats": 2},
+        given.text,
+    )

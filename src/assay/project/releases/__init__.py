@@ -15,6 +15,7 @@ from assay.compare.records import load_result, load_results
 from assay.compare.report import wording
 from assay.compare.scale import scale_of
 from assay.config import Config, is_remote
+from assay.data.calls import turn_of
 from assay.data.contents import Rules, quote
 from assay.data.formats.record import RecordProblems, closest
 from assay.errors import NotFoundError, StateError, Step, UsageError
@@ -49,7 +50,8 @@ class Author:
 
 
 class CorrectionError(UsageError):
-    """A corrected answer is none of the project's labels, or no record of its form."""
+    """A corrected answer is none of the project's labels, no record of its form, or a call that
+    cannot be read."""
 
 
 def _by(workspace: Workspace, by: Author | None) -> Author:
@@ -286,15 +288,21 @@ def give_feedback(
     return traces.feedback(workspace.store, owner, id, thumb=thumb, corrected=corrected)
 
 
-def check_correction(workspace: Workspace, answer: str) -> None:
+def check_correction(
+    workspace: Workspace, answer: str, tools: Sequence[dict[str, Any]] = ()
+) -> None:
     """See that a corrected answer can become an example of the folder's project.
 
+    Args:
+        tools: that the trace offers; a call of them stands in `<tool_call>` marks.
+
     Raises:
-        CorrectionError: it is none of the project's labels, or no record of its form.
+        CorrectionError: it is none of the project's labels, no record of its form, or a call that
+            cannot be read or does not fit the tools.
     """
     config = workspace.config
-    if config is not None and config.task == "json":
-        _check_record(config, answer)
+    if config is not None and config.task in ("json", "tools"):
+        _check_form(config, answer, tools)
     if config is None or config.labels is None or answer in config.labels:
         return
     close = closest(answer, config.labels)
@@ -304,10 +312,11 @@ def check_correction(workspace: Workspace, answer: str) -> None:
     )
 
 
-def _check_record(config: Config, answer: str) -> None:
-    asked = (Message("user", "a message"), Message("assistant", answer))
+def _check_form(config: Config, answer: str, tools: Sequence[dict[str, Any]]) -> None:
+    asked = (Message("user", "a message"), turn_of(answer, tools))
     found = RecordProblems("")
-    Rules(task=config.task, schema=config.output_schema).judge(Example("corrected", asked), found)
+    example = Example("corrected", asked, tools=tuple(tools))
+    Rules(task=config.task, schema=config.output_schema).judge(example, found)
     for one in found.problems:
         if one.severity == "error":
             is_form = one.code == "schema-mismatch"
@@ -347,8 +356,11 @@ def label_trace(
     score: float | None = None
     thumb: Thumb | None = None
     if not skip:
-        given = str(found.answer.get("content") or "")
-        score = _graded(workspace, found, given, given if answer is None else answer)
+        if answer is not None and workspace.config and workspace.config.task == "tools":
+            check_correction(workspace, answer, found.tools)
+        given = Message.from_dict({"role": "assistant", **found.answer})
+        target = given if answer is None else turn_of(answer, found.tools)
+        score = _graded(workspace, found, given.text, target)
         # `right` counts whatever the score: the judge finds an answer and itself a tie.
         thumb = "up" if right or score == 1 else "down"
     who, store = workspace.who, workspace.store
@@ -356,14 +368,14 @@ def label_trace(
     return score
 
 
-def _graded(workspace: Workspace, trace: Trace, given: str, right: str) -> float:
+def _graded(workspace: Workspace, trace: Trace, given: str, target: Message) -> float:
     if workspace.project is None:
         raise UsageError(
             "this folder is not a project, so there is no grader to score the answer.",
             fix=f"Label the trace in a project's folder, or {Step.JUDGE}.",
         )
     asked = [Message.from_dict(message) for message in trace.messages]
-    example = Example(trace.id, (*asked, Message("assistant", right)))
+    example = Example(trace.id, (*asked, target), tools=tuple(trace.tools))
     return workspace.project.score(given, example)
 
 

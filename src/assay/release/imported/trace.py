@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from assay.data.calls import turn_of
 from assay.example import Example, Message
 from assay.release.traces import Thumb, Trace
 
@@ -60,7 +61,7 @@ class ImportedTrace:
     def right(self) -> Message | None:
         """The answer that people have said to be right; None where nobody has."""
         if self.corrected is not None:
-            return Message("assistant", self.corrected)
+            return turn_of(self.corrected, self.tools)
         return self.answer if self.thumb == "up" and not self.cut else None
 
     def to_dict(self) -> dict[str, Any]:

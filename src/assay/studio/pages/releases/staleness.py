@@ -124,7 +124,7 @@ def _show_trace(
         answer = None if skip or is_right else words
         with errors_at(right, UsageError):
             if answer is not None:
-                await context.read(releases.check_correction, answer)
+                await context.read(releases.check_correction, answer, trace.tools)
             await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
         odd = None if answer is None else await context.read(row_forecast.warn_of_spelling, answer)
         if odd is not None:

@@ -317,7 +317,7 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
             return
         with errors_at(right, UsageError):
             if corrected is not None:
-                await context.read(releases.check_correction, corrected)
+                await context.read(releases.check_correction, corrected, trace.tools)
             given = await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected)
         _mark(marks, given)
         if thumb == "up":
