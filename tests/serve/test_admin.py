@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from assay.accounts.costs import set_budget
-from assay.accounts.keys import create_key, list_keys
+from assay.accounts.keys import Caller, create_key, list_keys
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.errors import ModelError
 from assay.evaluate.parity import ParityError
-from assay.release import changes, policies, releases
+from assay.example import Message
+from assay.release import changes, policies, releases, traces
+from assay.serve.traces import Feedback, feedback
+from tests.many_rows import project
 from tests.serve.running import STARTER, Running
 
 ASKED = [{"role": "user", "content": "Where is my card?"}]
@@ -126,6 +131,7 @@ def test_feedback_attaches_to_an_answer_by_its_id(server: Running) -> None:
     assert (said["object"], said["thumb"], said["corrected"]) == ("trace", "down", None)
     said = _post(server, f"{at}/feedback", {"corrected": "card_arrival"}, key).json()
     assert (said["thumb"], said["corrected"]) == ("down", "card_arrival")
+    assert said.pop("warning") is None
     with server.http(key) as http:
         assert http.get(at).json() == said
         assert said in http.get("/v1/traces", params={"release": "kept"}).json()["data"]
@@ -136,6 +142,29 @@ def test_feedback_attaches_to_an_answer_by_its_id(server: Running) -> None:
     _error(_post(server, f"{at}/feedback", {}, key), 400, "invalid_value")
     _error(_post(server, f"{at}/feedback", {"thumb": "sideways"}, key), 400, "invalid_value")
     _error(_post(server, f"{at}/feedback", {"corrected": " "}, key), 400, "invalid_value")
+
+
+def test_a_correction_in_another_spelling_is_kept_with_a_warning(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 30)
+    assert workspace.project is not None
+    workspace.project.split()
+    asked, answer = [Message("user", "Where?")], Message("assistant", "label 0")
+    warnings = []
+    for owner in (workspace.name, "other"):  # which must not hear what the folder's rows say
+        save_agent(workspace.store, "tuned", Agent(model=STARTER), message=owner)
+        changes.promote(workspace.store, owner, "kept", "tuned@1", who="test", force="a test")
+        policies.switch_on(workspace.store, owner, "kept", who="test")
+        traces.record(
+            workspace.store, owner, "kept", "a" * 64, id=owner, messages=asked, answer=answer
+        )
+        caller = Caller("key", owner, ("traces",))
+        for corrected in ("LABEL 1", "label 1", None):
+            body = Feedback(thumb="down", corrected=corrected)
+            said = feedback(workspace, owner, body, caller)
+            assert said["corrected"] == (corrected or "label 1")
+            warnings.append(said["warning"])
+    assert re.match(r"'LABEL 1' is written 'label 1' in \d+ rows\. Write it", warnings[0])
+    assert warnings[1:] == [None] * 5
 
 
 def test_keys_are_made_listed_and_revoked_and_the_log_says_by_whom(server: Running) -> None:

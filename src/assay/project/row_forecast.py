@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from assay import json_reader
+from assay.config import TaskKind
 from assay.data.checks import check
 from assay.data.formats.record import json_text
 from assay.data.problems import OF_THE_FILE, Problem
 from assay.data.read import detect
 from assay.data.record_fields import describe_other_kinds
 from assay.data.spelling import SPELLING_FIX, TASKS, Spellings
-from assay.data.split import has_split, visible_files
+from assay.data.split import has_split, read_manifest, visible_files
 from assay.example import read_examples
 from assay.project.rows import Rows, data_file
 from assay.project.workspace import Workspace, project_of
@@ -62,12 +64,24 @@ def warn_of_spelling(workspace: Workspace, answer: str) -> str | None:
     project = workspace.project
     if project is None or project.config.task not in TASKS or not has_split(project.split_folder):
         return None
-    known = Spellings(project.config.task)
-    for file in visible_files(project.split_folder):
-        for example in read_examples(file):
-            known.add(example.output)
+    files = read_manifest(project.split_folder).files
+    known = _spellings(project.config.task, project.split_folder, tuple(files.values()))
     others = known.find_others(answer)
     return f"{' '.join(map(_capital, others))} {SPELLING_FIX}" if others else None
+
+
+@lru_cache(maxsize=1)
+def _spellings(task: TaskKind, split: Path, _hashes: tuple[str, ...]) -> Spellings:
+    """Of all rows that may be seen; programs may send thousands of corrections, one by one.
+
+    Args:
+        _hashes: of the split's files, which are read again when one is another.
+    """
+    known = Spellings(task)
+    for file in visible_files(split):
+        for example in read_examples(file):
+            known.add(example.output)
+    return known
 
 
 def _capital(sentence: str) -> str:

@@ -11,7 +11,9 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from assay.accounts.keys import Caller
-from assay.project import releases
+from assay.errors import AssayError
+from assay.project import releases, row_forecast
+from assay.project.workspace import Workspace
 from assay.release.traces import MOST_BYTES, Trace
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.route import JsonRoute, Strict
@@ -59,7 +61,9 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, A
 
 @router.post("/v1/traces/{id}/feedback")
 def feedback(workspace: ServedWorkspace, id: str, body: Feedback, caller: _Owner) -> dict[str, Any]:
-    """Attach a thumb, the right answer, or both; later feedback replaces earlier."""
+    """Attach a thumb, the right answer, or both; later feedback replaces earlier. Besides the
+    trace, `warning` is a sentence where the right answer spells a label or value otherwise than
+    most rows, else null."""
     trace = releases.give_feedback(
         workspace,
         id,
@@ -67,7 +71,18 @@ def feedback(workspace: ServedWorkspace, id: str, body: Feedback, caller: _Owner
         corrected=body.corrected,
         project=caller.project,
     )
-    return _wire(trace)
+    return {**_wire(trace), "warning": _warn(workspace, caller, body.corrected)}
+
+
+def _warn(workspace: Workspace, caller: Caller, corrected: str | None) -> str | None:
+    """See `warn_of_spelling`; None also for a caller who does not see the folder's rows, and where
+    they cannot be read now, which is no reason to refuse what has been kept."""
+    if corrected is None or caller.project != workspace.name:
+        return None
+    try:
+        return row_forecast.warn_of_spelling(workspace, corrected)
+    except (AssayError, OSError):
+        return None
 
 
 def _wire(trace: Trace) -> dict[str, Any]:
