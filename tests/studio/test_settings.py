@@ -192,6 +192,9 @@ def test_candidates_that_always_take_part_are_ticked_and_fixed(
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/settings?setting=primary")
         expect(page.get_by_role("combobox", name="Primary grader")).to_be_focused()
+        page = visitor.open("/settings?setting=candidates")
+        expect(page.get_by_role("checkbox", name="System prompt alone")).to_be_focused()
+        expect(page.get_by_role("heading", name="Candidates")).to_be_in_viewport()
         page = _open(visitor)
         always = page.get_by_role("checkbox", name="Word-count classifier")
         expect(always).to_be_checked()

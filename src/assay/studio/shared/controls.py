@@ -115,6 +115,10 @@ class Controls(Generic[S]):
         """The labels of the inputs that hold such."""
         return [str(control.made.props["aria-label"]) for control in self._refused]
 
+    def find(self, path: str) -> ValueElement[Any] | None:
+        """The first input of a setting, by its path with dots; None: it has none."""
+        return next((one.made for one in self._controls if one.path == path), None)
+
     def show(self, parsed: S) -> None:
         """Let every control show what the text says."""
         self._parsed = parsed

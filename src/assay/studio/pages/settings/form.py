@@ -174,6 +174,7 @@ class SettingsForm(Controls[Config]):
             self.primary,
             lambda c: c.primary,
             lambda v: None if self._parsed is None else settings.choose_measure(self._parsed, v),
+            "primary",
         )
         with ui.element("div").classes("split thirds"):
             self._number(

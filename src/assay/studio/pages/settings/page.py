@@ -53,7 +53,11 @@ def save_settings(
 
 
 class SettingsEditor(FormAndText[Config, SettingsDraft]):
-    """The settings in one browser tab."""
+    """The settings in one browser tab.
+
+    Args:
+        wanted: path of the setting that is brought into view; emptied then.
+    """
 
     WHAT = "Settings as text"
     UNDER = "The complete assay.yaml. Ctrl-Space suggests settings and values."
@@ -66,18 +70,15 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         models: list[str],
         reopen: Refresh,
         saved: Callable[[SettingsDraft], Awaitable[None]],
+        wanted: list[str],
     ) -> None:
-        self._models = models
+        self._models, self._wanted = models, wanted
         self._followed: tuple[str, ...] = ()  # from the last save
         super().__init__(context, draft, reopen, saved)
 
     def _build_form(self) -> SettingsForm:
         self._form = SettingsForm(self._put, self._models, open=self._open)
         return self._form
-
-    def lead_to_primary(self) -> None:
-        """Bring the choice of the grader that decides into view."""
-        lead_to(self._form.primary)
 
     def _build_more(self) -> None:
         with w.card("follows") as self._effects:
@@ -116,6 +117,14 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
                 w.text(note, "warn note")
             if too_long:
                 w.text(too_long, "warn note")
+        self._lead()
+
+    def _lead(self) -> None:
+        """Bring the setting that is wanted into view, once the form has its texts and its size."""
+        for path in self._wanted:
+            if (place := self._form.find(path)) is not None:
+                lead_to(place)
+        self._wanted.clear()
 
     def _edit(self, content: str, values: dict[str, Any]) -> str:
         return settings.edit(content, values)
@@ -176,7 +185,7 @@ async def _show_editor(context: PageContext, wanted: list[str], reopen: Refresh)
     """The editor.
 
     Args:
-        wanted: a setting that a link leads to, once.
+        wanted: path of the setting that a link leads to, once.
     """
     found = await w.load("Reading the settings", _read(context))
     if found is None:
@@ -190,10 +199,7 @@ async def _show_editor(context: PageContext, wanted: list[str], reopen: Refresh)
         with w.refill(head):
             _show_kept(now, saves)
 
-    editor = SettingsEditor(context, draft, names, reopen, show_saved)
-    if wanted == ["primary"]:
-        editor.lead_to_primary()
-    wanted.clear()
+    SettingsEditor(context, draft, names, reopen, show_saved, wanted)
 
 
 def _show_kept(draft: SettingsDraft, saves: list[Change]) -> None:

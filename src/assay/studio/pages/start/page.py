@@ -65,8 +65,7 @@ STEPS: dict[Step, str] = {
 LONG_S = 600
 """An estimate that is longer says which candidates take the time, `MOST_SLOW` of them at most."""
 MOST_SLOW = 3
-
-
+CANDIDATES = "/settings?setting=candidates"
 LEFT_OUT = "Rows that cannot be used, such as those whose label is not in Settings. See Data."
 
 
@@ -257,7 +256,7 @@ async def _show_estimate(context: PageContext) -> bool:
     if found is None:
         with w.row():
             w.link_button("Correct the examples", "/data", kind="")
-            w.link_button("Change columns or labels", "/settings", kind="")
+            w.link_button("Change columns or labels", "/settings?setting=data.file", kind="")
         return False
     figures, can_tell, slowest = found
     with w.row("figures"):
@@ -272,7 +271,10 @@ async def _show_estimate(context: PageContext) -> bool:
             "warn",
         )
     if context.may("editor"):
-        w.link("Leave candidates out, or change other settings", "/settings")
+        if can_tell:
+            w.link("Leave candidates out, or change other settings", CANDIDATES)
+        else:
+            w.link("Raise the share of the holdout", "/settings?setting=data.split.holdout")
     return True
 
 
@@ -305,7 +307,7 @@ async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> N
     best = find_recommended(now.result)
     if best is None and context.may("editor"):
         with w.row():
-            w.link("Let other candidates take part, or change other settings", "/settings")
+            w.link("Let other candidates take part, or change other settings", CANDIDATES)
             w.link("Compare again", "/compare")
     if best is None or best.kind == "outside" or not context.may("editor"):
         return
