@@ -65,6 +65,7 @@ def test_files_become_a_project_without_an_account(
         os.truncate(large, LARGEST_MIB * 2**20 + 1)  # takes no room
         page.locator("input[type=file]").first.set_input_files(large)
         expect(page.get_by_text("larger than 512 MiB")).to_be_visible()
+        expect(page.get_by_text(evil)).to_have_count(0)  # only one of them is told
         _bring(page, "training", "wrong.jsonl", valid)
         page.get_by_role("button", name="Remove the training file").click()
         _bring(page, "training", "train.jsonl", train)

@@ -15,7 +15,7 @@ from nicegui.elements.upload_files import FileUpload
 from assay.accounts.people import NotAllowedError, SignedOutError
 from assay.errors import AssayError, UsageError
 from assay.studio import widgets as w
-from assay.studio.dialogs import ToldError, advise
+from assay.studio.dialogs import ToldError, advise, close_notices
 
 LARGEST_MIB = 512
 """Of a file: with the form around it, it fits into what `access` lets in."""
@@ -112,6 +112,13 @@ async def save_files(files: Sequence[FileUpload]) -> AsyncIterator[list[Path]]:
             for file, path in zip(files, paths, strict=True):
                 error.calling(str(path), file.name)
             raise
+
+
+def tell_failure(box: Element, title: str, error: AssayError) -> None:
+    """Says in a box why a file was not taken, in the place of what went wrong before it."""
+    close_notices()
+    with w.refill(box):
+        w.failure(error, title)
 
 
 @contextmanager

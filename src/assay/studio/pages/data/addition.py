@@ -7,9 +7,11 @@ from nicegui import events, ui
 from assay.project import row_edits
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, Refresh, workspace_action
-from assay.studio.shared.files import failures_in, file_picker, save_files
+from assay.studio.shared.files import failures_in, file_picker, save_files, tell_failure
 from assay.studio.shared.findings import tell_addition
 from assay.studio.shared.job_progress import ProgressState
+
+NOT_ADDED = "Nothing was added"
 
 add_examples = workspace_action("editor", row_edits.add)
 
@@ -27,7 +29,7 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
 
         async def receive(event: events.UploadEventArguments) -> None:
             name = event.file.name
-            with failures_in(told, "Nothing was added"):
+            with failures_in(told, NOT_ADDED):
                 with told:
                     waiting = w.waiting("Reading and splitting the examples")
                 try:
@@ -41,4 +43,9 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
             if added.added:
                 await refresh()
 
-        file_picker("Choose a file of examples", receive, icon="playlist_add")
+        file_picker(
+            "Choose a file of examples",
+            receive,
+            icon="playlist_add",
+            on_refused=lambda error: tell_failure(told, NOT_ADDED, error),
+        )

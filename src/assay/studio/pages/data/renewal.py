@@ -16,7 +16,7 @@ from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
-from assay.studio.shared.files import failures_in, file_picker, save_files
+from assay.studio.shared.files import failures_in, file_picker, save_files, tell_failure
 from assay.studio.shared.job_progress import ProgressState
 
 CONSEQUENCES = (
@@ -27,6 +27,7 @@ CONSEQUENCES = (
     "other examples.",
     "Releases do not change.",
 )
+NOT_REPLACED = "The holdout was not replaced"
 
 renew_holdout = workspace_action("editor", jobs.renew_holdout)
 
@@ -69,6 +70,7 @@ def renewal_form(context: PageContext, openings: OpeningCount, refresh: Refresh)
             "Choose a file of new examples",
             lambda event: _renew_from(context, event, told, refresh),
             icon="lock_reset",
+            on_refused=lambda error: tell_failure(told, NOT_REPLACED, error),
         )
         told = ui.element("div").classes("stack").props("role=status")
 
@@ -100,7 +102,7 @@ async def _renew_from(
     ):
         return
     ui.notify("Reading and splitting the examples. With many rows this takes a while.")
-    with failures_in(told, "The holdout was not replaced"):
+    with failures_in(told, NOT_REPLACED):
         async with save_files([event.file]) as [file]:
             manifest = await context.do(renew_holdout, name, file, ProgressState())
     said = f"The new holdout has {say_count(manifest.holdout, 'example')}. It was never opened."

@@ -21,7 +21,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import close_notices, errors_at
 from assay.studio.pages.rescue.successor import SuccessorField
 from assay.studio.session import PageContext, action, workspace_action
-from assay.studio.shared.files import failures_in, file_picker, save_files
+from assay.studio.shared.files import failures_in, file_picker, save_files, tell_failure
 from assay.studio.words import format_size
 
 LABELS: dict[Part, tuple[str, str]] = {
@@ -31,6 +31,7 @@ LABELS: dict[Part, tuple[str, str]] = {
         f"With {LEAST_HELD} rows or more it is the holdout: the model was not trained on it.",
     ),
 }
+NOT_USED = "This file cannot be used"
 
 keep_model = workspace_action("admin", uploads.keep_model)
 keep_upload = workspace_action("admin", uploads.keep_upload)
@@ -147,6 +148,7 @@ class FilesCard:
                     icon="upload_file",
                     accept=ENDING,
                     refusal=f"A training file is JSON Lines: its name ends with {ENDING}.",
+                    on_refused=lambda error: tell_failure(self._told[part], NOT_USED, error),
                 )
                 return
             with w.row():
@@ -161,7 +163,7 @@ class FilesCard:
     ) -> None:
         upload.reset()  # so that it can be chosen again, mended
         close_notices()
-        with failures_in(self._told[part], "This file cannot be used"):
+        with failures_in(self._told[part], NOT_USED):
             async with save_files([event.file]) as [path]:
                 await self._context.do(keep_upload, part, event.file.name, path)
         await self._update(part)

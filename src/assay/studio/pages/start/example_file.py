@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from nicegui import events, ui
 
-from assay.errors import AssayError
 from assay.project.start import example_file
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, close_notices, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.another_project import projects_within
-from assay.studio.shared.files import failures_in, file_picker, save_files
+from assay.studio.shared.files import failures_in, file_picker, save_files, tell_failure
 
 NOT_USED = "This file cannot be used"
 
@@ -40,11 +39,6 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
             notify(f"{event.file.name} is kept as {kept.name}.")
         await refresh()
 
-    def refuse(error: AssayError) -> None:
-        close_notices()
-        with w.refill(told):
-            w.failure(error, NOT_USED)
-
     async def example() -> None:
         await context.do(keep_example_file)
         await refresh()
@@ -66,7 +60,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
             accept=".csv,.tsv,.xlsx,.json,.jsonl,.parquet,.txt",
             refusal="Examples have to be CSV, Excel, JSON, JSONL or Parquet, or a table in a text "
             "file. Documents come in the next step.",
-            on_refused=refuse,
+            on_refused=lambda error: tell_failure(told, NOT_USED, error),
         )
         with w.row():
             w.button("Use built-in examples", example)
