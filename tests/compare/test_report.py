@@ -543,6 +543,14 @@ def test_a_notebook_shows_the_report_without_answers() -> None:
     assert sample_rows()[0].input not in page
 
 
+def test_a_page_says_once_which_times_it_counts() -> None:
+    result = sample_result()
+    priced = result.model_copy(update={"config": {"costs": {}}})
+    verdict = result.verdict.model_copy(update={"outcome": "none", "recommend": None})
+    for one in (result, priced, priced.model_copy(update={"verdict": verdict})):
+        assert html.render(one, [], redacted=True).count(assumptions.TIMES) == 1
+
+
 def test_a_page_names_no_command() -> None:
     result = sample_result()
     verdict = result.verdict.model_copy(
@@ -552,7 +560,8 @@ def test_a_page_names_no_command() -> None:
     assert "`assay data renew-holdout FILE`" in next_step.say(open_one)
     none = result.verdict.model_copy(update={"outcome": "none", "recommend": None})
     nothing = next_step.say(result.model_copy(update={"verdict": none, "second_look": None}))
-    assumed = assumptions.of_result(result.model_copy(update={"config": {"costs": {}}}))
+    priced = result.model_copy(update={"config": {"costs": {}}})
+    assumed = assumptions.of_result(priced)
     for said in (next_step.say(open_one), nothing, assumed):
         assert "`" in said
         assert "`" not in on_page(said)
