@@ -17,7 +17,7 @@ from assay.data import dataset
 from assay.data.dataset import prepare, renew
 from assay.data.locked import keep_ids
 from assay.data.partition import components, draw, merge_references, stratum_of, take_share
-from assay.data.quarantine import separate
+from assay.data.quarantine import Quarantine, separate
 from assay.data.split import (
     SplitManifest,
     load_train,
@@ -126,6 +126,11 @@ def test_an_official_split_is_kept_and_its_twins_are_quarantined(place: Place) -
     found = manifest.quarantine
     assert (found.exact, found.near, found.train_removed + found.validation_removed) == (1, 1, 2)
     assert found.share_removed == pytest.approx(2 / 204)
+    of = "the input of a row outside the holdout"
+    assert Quarantine(near=2, train_removed=1).sentence == (
+        f"No holdout row has {of}, 2 nearly: 1 training row is in quarantine because of the "
+        "holdout."
+    )
     assert found.per_class["x"] == pytest.approx(1 / 3)
     assert any("x (33%)" in warning for warning in found.warnings)
     reasons = [

@@ -49,13 +49,15 @@ class Quarantine:
     @property
     def sentence(self) -> str:
         """What was kept out and why, for a person."""
-        held = say_count(self.exact, "holdout row has", "holdout rows have")
-        train = say_count(self.train_removed, "training row")
-        validation = say_count(self.validation_removed, "validation row")
-        are = "is" if self.train_removed + self.validation_removed == 1 else "are"
+        held, nearly = "No holdout row has", f", {self.near:,} nearly" if self.near else ""
+        if self.exact:
+            held = say_count(self.exact, "holdout row has", "holdout rows have")
+        parts = (self.train_removed, "training row"), (self.validation_removed, "validation row")
+        rows = " and ".join(say_count(count, row) for count, row in parts if count) or "no row"
+        are = "are" if self.train_removed + self.validation_removed > 1 else "is"
         return (
-            f"{held} the input of a row outside the holdout, {self.near:,} nearly: {train} and "
-            f"{validation} {are} in quarantine because of the holdout."
+            f"{held} the input of a row outside the holdout{nearly}: {rows} {are} in quarantine "
+            "because of the holdout."
         )
 
 
