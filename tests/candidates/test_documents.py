@@ -302,7 +302,7 @@ def test_a_version_learns_the_documents_and_then_the_rows(
     for name in ("docs/copy.md", "docs/contact.md"):
         said = describe_learned(context.store, {files[name]}) or ""
         assert all(id[:12] in said for id in (version.parent, made.agent.model[8:])), name
-    assert made.warnings[0].startswith("1 of 13 documents are kept out of the training")
+    assert made.warnings[0].startswith("1 of 13 documents is kept out of the training")
     monkeypatch.setattr(tuning, "tune", lambda context, agent_of: replace(made, warnings=()))
     assert fine_tune.build(context.on_documents()).warnings == made.warnings[:1]
     assert fine_tune.build(context).warnings == ()

@@ -58,7 +58,7 @@ def test_from_files_to_a_table_of_jobs(tmp_path: Path) -> None:
     done = run("traces", "import", *map(str, (good, cut, nothing)), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "30 traces added (plain 30)" in done.stdout
-    assert "30 secrets or items of personal data were replaced" in done.stdout
+    assert "Secrets or items of personal data replaced: 30" in done.stdout
     rejected = list((tmp_path / "imported-traces" / "rejected").iterdir())
     rows = [json.loads(line) for file in rejected for line in file.read_text().splitlines()]
     assert sorted((Path(row["file"]).name, row["line"]) for row in rows) == [
@@ -158,7 +158,7 @@ def test_what_people_judged_is_measured_by_and_answers_are_learned_from(tmp_path
         run("traces", "project", job["id"], "--to", "desks", "--json", cwd=tmp_path).stdout
     )
     assert (done["labelled"], done["corrected"], done["held"]) == (120, 20, 60)
-    assert "20 of the labelled rows are corrections and 100 thumbs up" in done["warning"]
+    assert "Of the labelled rows, 20 are corrections and 100 thumbs up" in done["warning"]
     project = assay.open(tmp_path / "desks")
     assert project.config.task == "label"
     assert "mortgages" in (project.config.labels or ())

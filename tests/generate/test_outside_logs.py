@@ -76,7 +76,7 @@ def test_inspect_answers_its_rows(
     assert found == ["zero", "one", "two"]
     assert "1 by all that was asked, 1 by what was asked without" in said[0]
     assert "1 by the id" in said[0]
-    with pytest.raises(DataError, match="1 of the 3 rows have no answer in this log of 3"):
+    with pytest.raises(DataError, match="1 of the 3 rows has no answer in this log of 3"):
         read_predictions(write(tmp_path, [*SAMPLES[:3], SAMPLES[4]]), IDS, INPUTS)
 
 
@@ -193,7 +193,7 @@ def test_what_is_near_is_not_what_was_asked(case: str, tmp_path: Path) -> None:
             path = tmp_path / "samples_x.jsonl"
             path.write_text("".join(json.dumps(each) + "\n" for each in one))
         if right is None:
-            with pytest.raises(DataError, match="1 of the 1 rows have no answer"):
+            with pytest.raises(DataError, match="1 of the 1 row has no answer"):
                 read_predictions(path, ["1"], asked)
         else:
             assert read_predictions(path, ["1"], asked) == [right]
@@ -202,7 +202,7 @@ def test_what_is_near_is_not_what_was_asked(case: str, tmp_path: Path) -> None:
 def test_a_question_of_one_row_is_no_other_rows(tmp_path: Path) -> None:
     rows = [Example("a", (*map(_turn, ASKED), Message("assistant", ""))), Example.of("yes", "")]
     path = whole(tmp_path, [sample(1, ASKED, "deleted")])
-    with pytest.raises(DataError, match="1 of the 2 rows have no answer"):
+    with pytest.raises(DataError, match="1 of the 2 rows has no answer"):
         read_predictions(path, ["a", "b"], [input_sha256(row) for row in rows])
 
 

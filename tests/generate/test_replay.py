@@ -75,7 +75,7 @@ def test_a_recording_goes_by_what_was_asked(tmp_path: Path) -> None:
     path = tmp_path / "recorded.jsonl"
     path.write_text("".join(json.dumps(one.to_dict()) + "\n" for one in lines))
     ids = [row.id for row in rows]
-    with pytest.raises(DataError, match="1 of the 3 rows have no answer: row-2") as missing:
+    with pytest.raises(DataError, match="1 of the 3 rows has no answer: row-2") as missing:
         read_predictions(path, ids, inputs)
     assert "assay rescue record" in str(missing.value.fix)
     with path.open("a") as file:

@@ -139,13 +139,13 @@ def test_tensors_that_lack_or_are_left_over(model_folder: Path) -> None:
     load(str(model_folder))
     more = {**whole, "model.layers.0.extra.weight": whole["model.norm.weight"].clone()}
     save_file(more, weights, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"1 tensors differ, such as model\.layers\.0\.extra"):
+    with pytest.raises(ModelError, match=r"1 tensor differs, such as model\.layers\.0\.extra"):
         load(str(model_folder))
     config.write_text(json.dumps(plain))
     load(str(model_folder))
     less = {name: tensor for name, tensor in whole.items() if name != "model.norm.weight"}
     save_file(less, weights, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"1 tensors differ, such as model\.norm"):
+    with pytest.raises(ModelError, match=r"1 tensor differs, such as model\.norm"):
         load(str(model_folder))
 
 

@@ -13,6 +13,7 @@ from assay.errors import ConfigError, Step
 from assay.example import Message, canonical_json
 from assay.generate.batch import Request
 from assay.progress import Progress
+from assay.quantities import say_count
 
 
 class ConsentError(ConfigError):
@@ -50,7 +51,7 @@ def check_consent(
     )
     private = ", ".join(f"{what}: {count}" for what, count in sorted(found.items()))
     said = (
-        f"{len(requests)} rows to the provider {name} ({provider.base_url}); "
+        f"{say_count(len(requests), 'row')} to the provider {name} ({provider.base_url}); "
         f"secrets and personal data found in them: {private or 'none'}"
     )
     if not providers.has_consent(name):

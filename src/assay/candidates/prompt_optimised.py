@@ -27,6 +27,7 @@ from assay.errors import ConfigError, ModelError
 from assay.evaluate.measure import RefusalError
 from assay.example import Example, Message
 from assay.generate.batch import Request
+from assay.quantities import say_count
 
 FIRST_ROWS = 16
 """Training rows of the first round; each round has twice as many as the one before."""
@@ -227,7 +228,8 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
             written.append(prompt)
     warnings = []
     if lost:
-        warnings.append(f"{lost} of {settings.proposals} proposals of {model} could not be used.")
+        proposals = say_count(settings.proposals, "proposal")
+        warnings.append(f"{lost} of {proposals} of {model} could not be used.")
     if lost == settings.proposals:
         context.progress.say(warnings[0])
     return written, warnings

@@ -29,6 +29,7 @@ from assay.evaluate.stats import Floats
 from assay.example import Example
 from assay.models.embed import STARTER, get_embedder
 from assay.models.versions import version_id
+from assay.quantities import say_count
 from assay.store import blobs
 
 FOLDS = 5
@@ -70,7 +71,7 @@ def build(context: Context) -> Candidate:
     scores, kept = arm_scores([cheap, strong])
     if len(kept) < LEAST:
         raise DataError(
-            f"{len(kept)} validation examples are too few to learn where to route.",
+            f"{say_count(len(kept), 'validation example')}: too few to learn where to route.",
             fix=f"It needs {LEAST}.",
         )
     watch = Stopwatch()

@@ -13,13 +13,15 @@ from assay.cli.options import AsJson, Folder, confirm, open_workspace, with_json
 from assay.cli.output import as_json
 from assay.defaults import STATE_FOLDER
 from assay.errors import UsageError
+from assay.quantities import say_count
 
 if TYPE_CHECKING:
     from assay.store.restored_access import RestoredAccess
 
 
 def _describe_backup(made: dict[str, Any]) -> str:
-    said = f"{made['files']} files ({made['bytes'] / 2**20:.1f} MiB) written to {made['file']}."
+    files, mib = say_count(made["files"], "file"), made["bytes"] / 2**20
+    said = f"{files} ({mib:.1f} MiB) written to {made['file']}."
     if made["objects"] is not None:
         said += f" Files and trained versions are not in it: they stay in {made['objects']}."
     return said
@@ -87,7 +89,8 @@ def restore(
         done = {"file": str(file), "files": made.files, "bytes": made.bytes, "at": made.made_at}
         as_json(done | told | {"ended": ended})
     else:
-        print(f"{made.files} files of {made.made_at} restored to {folder / STATE_FOLDER}.")
+        files = say_count(made.files, "file")
+        print(f"{files} of {made.made_at} restored to {folder / STATE_FOLDER}.")
 
 
 def _ask(access: RestoredAccess, yes: bool) -> None:

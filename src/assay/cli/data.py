@@ -24,7 +24,7 @@ from assay.cli.options import (
 from assay.cli.output import as_json, print_check, print_overlap, print_split, print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
-from assay.quantities import say_number
+from assay.quantities import say_count, say_number
 
 if TYPE_CHECKING:
     from assay.config import Columns, TaskKind
@@ -130,11 +130,10 @@ def import_(
     if json:
         as_json(done)
         return
-    print(f"{done['written']} examples written to {to} ({done['format']}).")
+    print(f"{say_count(done['written'], 'example')} written to {to} ({done['format']}).")
     if done["rejected"]:
-        print(
-            f"{done['rejected']} rows were rejected; for the reasons see {done['rejected_file']}."
-        )
+        were = say_count(done["rejected"], "row was", "rows were")
+        print(f"{were} rejected; for the reasons see {done['rejected_file']}.")
 
 
 @app.command()
@@ -329,8 +328,8 @@ def _print_openings(found: Any) -> None:
     none = "The holdout has not been opened."
     print_table(("", "when", "by", "reason", "level"), rows, none=none)
     print(
-        f"Programs (MCP) have opened it {found.by_programs} of {found.most} times that `mcp` in "
-        "assay.yaml allows. The next verdict is reached at level "
+        f"Programs (MCP) have opened it {found.by_programs} of {say_count(found.most, 'time')} "
+        "that `mcp` in assay.yaml allows. The next verdict is reached at level "
         f"{say_number(found.next_level, 3)}."
     )
 

@@ -14,6 +14,7 @@ from assay.cli.progress import Terminal
 from assay.defaults import IMPORTED_TRACES, STARTER_MODEL
 from assay.errors import UsageError
 from assay.log_lines import printable
+from assay.quantities import say_count
 
 IMPORTED = Path(IMPORTED_TRACES)
 SHOWN = 60
@@ -54,13 +55,15 @@ def import_(
 
 def _print_import(report: Any) -> None:
     formats = ", ".join(f"{name} {count:,}" for name, count in report.formats.items())
-    print(f"{report.file}: {report.added:,} traces added" + (f" ({formats})." if formats else "."))
+    added = f"{report.file}: {say_count(report.added, 'trace')} added"
+    print(f"{added} ({formats})." if formats else f"{added}.")
     if report.known:
-        print(f"  {report.known:,} were here before.")
+        print(f"  {say_count(report.known, 'was', 'were')} here before.")
     if report.other:
-        print(f"  {report.other:,} records are no calls of a model and were left out.")
+        other = say_count(report.other, "record is no call", "records are no calls")
+        print(f"  {other} of a model and left out.")
     if report.masked:
-        print(f"  {report.masked:,} secrets or items of personal data were replaced.")
+        print(f"  Secrets or items of personal data replaced: {report.masked:,}.")
     if report.rejected:
         print(
             f"  {report.rejected:,} could not be used; for the reasons see {report.rejected_file}."
@@ -127,7 +130,7 @@ def project_(
     return imported.make_project(source, jobs, to, model=model, progress=Terminal())
 
 
-@with_json(lambda done: f"{done.written:,} traces written to {done.file}.")
+@with_json(lambda done: f"{say_count(done.written, 'trace')} written to {done.file}.")
 def export_(
     to: Annotated[Path, typer.Argument(help="The file to write.")],
     release: Annotated[str | None, typer.Option(help="The release. Default: all.")] = None,

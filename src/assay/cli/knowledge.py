@@ -43,14 +43,16 @@ SHOWN = 300
 """Characters of a passage on a terminal."""
 
 
-def _print_added(added: Any) -> None:
+def print_added(added: Any) -> None:
+    """What was found in documents that were added, and which could not be read."""
     unchanged = f" ({added.unchanged} unchanged)" if added.unchanged else ""
-    print(f"{added.documents} documents{unchanged}, {added.passages} passages.")
+    documents = say_count(added.documents, "document")
+    print(f"{documents}{unchanged}, {say_count(added.passages, 'passage')}.")
     _print_failed(added.failed)
 
 
 @app.command()
-@with_json(_print_added)
+@with_json(print_added)
 def add(
     name: Name,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
@@ -226,7 +228,8 @@ def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
     if json:
         as_json(found)
     else:
-        print(f"{found.documents} documents, {found.passages} passages.")
+        documents = say_count(found.documents, "document")
+        print(f"{documents}, {say_count(found.passages, 'passage')}.")
         for path in found.changed:
             print(f"changed on disk: {path}")
         for path in found.vanished:
@@ -235,7 +238,7 @@ def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
         for sentence in found.damage:
             print(f"damaged: {sentence}")
         if found.leftovers:
-            print(f"{found.leftovers} unused files, which the next change removes.")
+            print(f"{say_count(found.leftovers, 'unused file')}, which the next change removes.")
         if not found.damage:
             print("The index is intact.")
     if found.damage:
@@ -243,7 +246,7 @@ def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
 
 
 @app.command()
-@with_json(lambda made: f"{made['passages']} passages.")
+@with_json(lambda made: f"{say_count(made['passages'], 'passage')}.")
 def rebuild(
     name: Name,
     embedder: EmbedderName = None,

@@ -51,6 +51,7 @@ from assay.errors import AssayError, UsageError, is_full
 from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
 from assay.log_lines import printable
+from assay.quantities import say_count
 
 INTERRUPTED = 130
 
@@ -202,14 +203,13 @@ def _init_from_documents(name: str, docs: Path | None, prompt: Path | None, mode
             "init needs examples or documents.", fix="Give --data FILE, --docs FOLDER, or both."
         )
     made = create_from_documents(name, docs, prompt=prompt, model=model, progress=Terminal())
-    print(f"{made.added.documents} documents, {made.added.passages} passages.")
-    for failed in made.added.failed:
-        print(f"  not added: {failed.file} ({failed.reason})")
+    knowledge.print_added(made.added)
     print(
         f"Release {made.release} serves agent {made.agent.label}, which answers from the documents."
     )
     state = made.review_state
-    print(f"{state.waiting} questions were drafted. {state.sentence.capitalize()}")
+    drafted = say_count(state.waiting, "question was", "questions were")
+    print(f"{drafted} drafted. {state.sentence.capitalize()}")
     print(f"\n  cd {made.project.root}\n  assay serve\n  assay data approve")
 
 
@@ -309,7 +309,8 @@ def curve(
     opened = project.open(folder)
     set_place(opened, on, workers=workers)
     seconds = opened.curve_seconds(candidate, progress=terminal)
-    terminal.say(f"This will take about {max(1, round(seconds / 60))} minutes.")
+    minutes = say_count(max(1, round(seconds / 60)), "minute")
+    terminal.say(f"This will take about {minutes}.")
     if not yes and sys.stdin.isatty() and not typer.confirm("Continue?", default=True, err=True):
         raise typer.Exit(1)
     drawn = opened.curve(candidate, progress=terminal)

@@ -94,7 +94,7 @@ def print_draft(draft: Any) -> None:
     if draft.columns is not None:
         console.print(f"  {escape(_describe_columns(draft.columns))}")
     rejected = f", {draft.rejected} unusable" if draft.rejected else ""
-    console.print(f"  {len(draft.examples)} examples checked{rejected}")
+    console.print(f"  {say_count(len(draft.examples), 'example')} checked{rejected}")
     for reason in proposal.reasons:
         console.print(f"  {escape(reason)}")
     for warning in proposal.warnings:
@@ -144,7 +144,7 @@ def print_estimate(estimate: Any, earlier: float = 0.0) -> None:
             "a month to keep it on (costs.machine_hours_per_month)."
         )
     console.print(
-        f"With {estimate.holdout} holdout examples, "
+        f"With {say_count(estimate.holdout, 'holdout example')}, "
         f"{smallest_lead(estimate.minimum_detectable_effect, 0)}, {ASSUMPTION}."
     )
 
@@ -371,22 +371,24 @@ def print_exported(done: Any) -> None:
     console.print(f"Written: [bold]{escape(str(done.folder))}[/] ({escape(', '.join(done.files))})")
     if done.form == ONNX:
         console.print(
-            f"Parity over {found.rows} validation rows: {found.equal_answers} answers equal (score "
-            f"{found.evaluated:.4f}); probabilities differ by at most {found.largest:.1e}, where "
-            f"rounding explains {found.allowed:.1e}."
+            f"Parity over {say_count(found.rows, 'validation row')}: "
+            f"{say_count(found.equal_answers, 'answer')} equal (score {found.evaluated:.4f}); "
+            f"probabilities differ by at most {found.largest:.1e}, where rounding explains "
+            f"{found.allowed:.1e}."
         )
         console.print(f"To use it, run in that folder:\n  {escape(done.command)}", soft_wrap=True)
         return
     console.print(
-        f"Parity over {found.prompts} validation prompts: score {found.target:.4f} exported, "
-        f"{found.evaluated:.4f} as evaluated; {found.equal_answers} answers equal; mean divergence "
-        f"of the next token {found.divergence:.1e} nats."
+        f"Parity over {say_count(found.prompts, 'validation prompt')}: score {found.target:.4f} "
+        f"exported, {found.evaluated:.4f} as evaluated; {say_count(found.equal_answers, 'answer')} "
+        f"equal; mean divergence of the next token {found.divergence:.1e} nats."
     )
     if found.near_ties:
         evaluated, target = found.formats
         console.print(
-            f"{found.near_ties} answers differ where two tokens were about equally likely; "
-            f"the reason is the number formats ({evaluated} as evaluated, {target} exported)."
+            f"{say_count(found.near_ties, 'answer differs', 'answers differ')} where two tokens "
+            f"were about equally likely; the reason is the number formats ({evaluated} as "
+            f"evaluated, {target} exported)."
         )
     if done.command:
         console.print(f"To serve it, run in that folder:\n  {escape(done.command)}", soft_wrap=True)

@@ -41,7 +41,7 @@ def _print_import(made: Any) -> None:
             f"{say_count(made.inputs, 'input')} whose right answer no test says: {made.inputs_file}"
         )
     if made.unsupported:
-        print(f"{len(made.unsupported):,} have no equal here:")
+        print(f"{say_count(len(made.unsupported), 'has', 'have')} no equal here:")
         for one in made.unsupported[:_SHOWN]:
             line = f", line {one.line}" if one.line else ""
             print(printable(f"  {one.file}{line}, {one.key}: {one.what} ({one.reason})"))
@@ -80,11 +80,11 @@ def import_(
 
 
 def _print_export(made: Any) -> None:
-    print(f"{made.file}: {made.tests:,} tests against {', '.join(made.models)}.")
+    print(f"{made.file}: {say_count(made.tests, 'test')} against {', '.join(made.models)}.")
     if made.left_out:
         print(
-            f"{made.left_out:,} rows are left out: tests hold one turn of the user, no tools, no "
-            "{{, {% or {#, and nothing that begins with file:// or package:."
+            f"{say_count(made.left_out, 'row is', 'rows are')} left out: tests hold one turn of "
+            "the user, no tools, no {{, {% or {#, and nothing that begins with file:// or package:."
         )
     for label, why in made.unsupported.items():
         print(printable(f"Grader {label}: {why}."))

@@ -13,6 +13,7 @@ from assay.cli.output import console, print_table
 from assay.defaults import CONFIG_FILE
 from assay.errors import UsageError
 from assay.log_lines import printable
+from assay.quantities import say_count
 
 if TYPE_CHECKING:
     from assay.project.recording import RecordingChoices, RecordingDraft
@@ -83,10 +84,10 @@ def terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
         yield "How long answers are is not known yet: each is counted as long as is allowed."
     cost = "at a price that is not known" if draft.usd is None else f"for about {usd(draft.usd)}"
     rate = "as answers came so far" if draft.rate_is_observed else "a guess until answers come"
-    within = f"about {max(1, round(draft.seconds / 60))} minutes ({rate})"
+    within = f"about {say_count(max(1, round(draft.seconds / 60)), 'minute')} ({rate})"
     if draft.choices.batch:
         within = "batches that may take a day, at half the price of single requests"
-    yield f"{draft.requests} requests {cost}, in {within}."
+    yield f"{say_count(draft.requests, 'request')} {cost}, in {within}."
     if draft.spent_usd or most_usd is not None:
         most = "" if most_usd is None else f" of at most {usd(most_usd)}"
         yield f"Spent so far: {usd(draft.spent_usd)}{most}."
@@ -124,17 +125,18 @@ def print_recorded(report: dict[str, Any]) -> None:
 
     cost = usd(report["usd"])
     if report["unpriced"]:
-        cost += f", and {report['unpriced']} answers at a cost that is not known"
-    print(f"{report['recorded']} answers recorded, {report['answers']} in all, for {cost}.")
+        cost += f", and {say_count(report['unpriced'], 'answer')} at a cost that is not known"
+    recorded = say_count(report["recorded"], "answer")
+    print(f"{recorded} recorded, {report['answers']} in all, for {cost}.")
     if report["cut"]:
         print(
-            f"{report['cut']} were cut at the limit; a larger --max-new-tokens needs a new folder."
+            f"{say_count(report['cut'], 'was', 'were')} cut at the limit; a larger "
+            "--max-new-tokens needs a new folder."
         )
     if report["refused"]:
-        print(f"{report['refused']} inputs were refused by the model.")
+        were = say_count(report["refused"], "input was", "inputs were")
+        print(f"{were} refused by the model.")
     if report["left"]:
-        console.print(
-            escape(printable(f"{report['left']} are missing: {report['left_because']}.")),
-            soft_wrap=True,
-        )
+        missing = f"{say_count(report['left'], 'is', 'are')} missing: {report['left_because']}."
+        console.print(escape(printable(missing)), soft_wrap=True)
     print(f"File: {report['file']}")

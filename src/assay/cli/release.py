@@ -13,7 +13,7 @@ from assay.cli.options import Folder, ask_consent, open_workspace, with_json
 from assay.cli.output import print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
-from assay.quantities import say_share
+from assay.quantities import say_count, say_share
 
 app = typer.Typer(
     help="Manage releases: names under which agents are served.", no_args_is_help=True
@@ -179,9 +179,11 @@ def _print_watched(found: Any) -> None:
     if found.outcome == "open" and found.needed is None:
         print("`--drop` sets the fall that is tested: 0.2 is 20 points.")
     if found.skipped:
-        print(f"{found.skipped} traces of the sample were skipped; many skips bias the figures.")
+        skipped = say_count(found.skipped, "trace of the sample was", "traces of the sample were")
+        print(f"{skipped} skipped; many skips bias the figures.")
     if found.waiting:
-        print(f"{found.waiting} traces have no label yet: `assay traces next {found.release}`.")
+        have = say_count(found.waiting, "trace has", "traces have")
+        print(f"{have} no label yet: `assay traces next {found.release}`.")
 
 
 def _print_watch(found: Any) -> None:

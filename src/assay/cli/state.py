@@ -110,8 +110,9 @@ def _print_move(found: StateAccount, moved: StateMove) -> None:
     if moved.database is not None:
         rows = sum(table.rows for table in moved.database.tables)
         print(
-            f"{rows:,} rows of {len(moved.database.tables)} tables are in {moved.database.target}, "
-            "the same as before by their SHA-256."
+            f"{say_count(rows, 'row')} of {len(moved.database.tables)} tables "
+            f"{'is' if rows == 1 else 'are'} in {moved.database.target}, the same as before by "
+            "their SHA-256."
         )
         print(moved.database.left)
     if moved.objects is not None:
@@ -121,7 +122,7 @@ def _print_move(found: StateAccount, moved: StateMove) -> None:
         )
         if moved.objects.missing:
             print(
-                f"{len(moved.objects.missing)} were not at the old place either: "
-                f"{', '.join(moved.objects.missing[:5])}"
+                f"{say_count(len(moved.objects.missing), 'was', 'were')} not at the old place "
+                f"either: {', '.join(moved.objects.missing[:5])}"
             )
         print(moved.objects.left)

@@ -11,7 +11,7 @@ import typer
 from assay.cli.options import Folder, open_workspace, with_json
 from assay.cli.output import print_table, shorten
 from assay.errors import AssayError
-from assay.quantities import say_share, say_time
+from assay.quantities import say_count, say_share, say_time
 
 app = typer.Typer(
     help="Manage traces: requests that are kept with their answers, feedback and labels.",
@@ -44,17 +44,17 @@ def on(
 
     releases.traces_on(open_workspace(folder), release, sample=sample, days=days, most=most)
     print(
-        f"Requests to {release} are kept for {days} days, at most {most}; {say_share(sample)} are "
-        "drawn for labelling."
+        f"Requests to {release} are kept for {say_count(days, 'day')}, at most {most}; "
+        f"{say_share(sample)} are drawn for labelling."
     )
     with suppress(AssayError):  # promoted without a score that answers can be held against
         watched = releases.watch_release(open_workspace(folder), release)
         if watched.needed is not None:
             requests = round(watched.needed / sample) if sample else None
             print(
-                f"`assay watch {release}` needs about {watched.needed:,} labels to notice a fall "
-                f"of {100 * watched.drop:g} points"
-                + (f", so about {requests:,} requests." if requests else ".")
+                f"`assay watch {release}` needs about {say_count(watched.needed, 'label')} to "
+                f"notice a fall of {100 * watched.drop:g} points"
+                + (f", so about {say_count(requests, 'request')}." if requests else ".")
             )
 
 
@@ -72,7 +72,7 @@ def off(
     gone = releases.traces_off(open_workspace(folder), release, delete=delete)
     print(
         f"Requests to {release} are no longer kept."
-        + (f" {gone} traces deleted." if delete else "")
+        + (f" {say_count(gone, 'trace')} deleted." if delete else "")
     )
 
 
@@ -124,7 +124,7 @@ def _print_trace(trace: Any) -> None:
         for call in message.get("tool_calls") or ():
             print(f"  calls {call['function']['name']}({call['function']['arguments']})")
     if trace.masked:
-        print(f"({trace.masked} secrets or items of personal data were replaced)")
+        print(f"(secrets or items of personal data replaced: {trace.masked})")
     if trace.thumb:
         print(f"thumb: {trace.thumb}")
     if trace.corrected is not None:
@@ -194,11 +194,15 @@ def label(
 
 
 def _print_examples(done: Any) -> None:
-    print(f"{done.written} examples" + (f" written to {done.file}." if done.file else "."))
+    written = say_count(done.written, "example")
+    print(f"{written} written to {done.file}." if done.file else f"{written}.")
     if done.masked:
         print(f"In {done.masked} of them personal data was replaced; check these.")
     if done.rejected:
-        print(f"{done.rejected} were rejected; for the reasons see {done.rejected_file}.")
+        print(
+            f"{say_count(done.rejected, 'was', 'were')} rejected; for the reasons see "
+            f"{done.rejected_file}."
+        )
     for code, count in done.counts.items():
         print(f"  {code}: {count}")
     if done.prompt:

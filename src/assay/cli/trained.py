@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from assay.cli.output import console, print_table
 from assay.progress import format_duration
-from assay.quantities import say_number
+from assay.quantities import say_count, say_number
 
 
 def print_trained(trained: Any) -> None:
@@ -73,9 +73,9 @@ def _print_account(trained: Any, names: Sequence[str]) -> None:
     settings = ", ".join(f"{name} {say_number(trained.settings[name])}" for name in names)
     console.print(f"Trained with {settings}.")
     console.print(
-        f"{result.steps} steps in {format_duration(result.seconds)}: {result.tokens_per_s:.0f} "
-        f"effective tokens/s in {result.compute}, at most {result.peak_bytes / 2**30:.1f} GiB of "
-        "memory."
+        f"{say_count(result.steps, 'step')} in {format_duration(result.seconds)}: "
+        f"{result.tokens_per_s:.0f} effective tokens/s in {result.compute}, at most "
+        f"{result.peak_bytes / 2**30:.1f} GiB of memory."
     )
     console.print(in_a_line(trained.forgetting))
     for warning in trained.warnings:

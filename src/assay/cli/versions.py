@@ -72,8 +72,8 @@ def _print_differences(found: Any) -> None:
     for part, only in found["rows"].items():
         if any(only.values()):
             console.print(
-                f"{part}: {only['only_first']} rows only in the first, {only['only_second']} only "
-                "in the second."
+                f"{part}: {say_count(only['only_first'], 'row')} only in the first, "
+                f"{only['only_second']} only in the second."
             )
 
 

@@ -55,6 +55,7 @@ from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
 from assay.generate.local import weight_bytes
+from assay.quantities import say_count
 from assay.version import VERSION
 
 METRIC_RESAMPLES = 2000
@@ -303,14 +304,21 @@ def _candidate(
 def _unanswered(measurement: Measurement) -> Iterator[str]:
     """Sentences on the rows without an answer. What a provider says of them may quote a row, and
     stays out of the result; the run has said it."""
-    rows = len(measurement.answers)
+    requests = say_count(len(measurement.answers), "request")
     if measurement.refused:
         yield (
-            f"{measurement.refused} of {rows} requests were refused by the model (too long, or "
-            "held back) and score 0."
+            f"{measurement.refused} of {requests} {_were(measurement.refused)} refused by the "
+            "model (too long, or held back), which scores 0."
         )
     if measurement.missing:
-        yield f"{measurement.missing} of {rows} requests were left without an answer by an outage."
+        yield (
+            f"{measurement.missing} of {requests} {_were(measurement.missing)} left without an "
+            "answer by an outage."
+        )
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _metrics(

@@ -305,9 +305,9 @@ def _open(
         plan = records.find_plan(store, id, holdout) or write()
         plan = records.save_plan(store, id, holdout, plan, folder_of(store, id))
         bench.progress.say(
-            f"Plan written: {say_count(len(plan.candidates), 'candidate')}, {parts.holdout_rows} "
-            f"holdout examples, opening {plan.opening}. With these, "
-            f"{smallest_lead(plan.minimum_detectable_effect)}."
+            f"Plan written: {say_count(len(plan.candidates), 'candidate')}, "
+            f"{say_count(parts.holdout_rows, 'holdout example')}, opening {plan.opening}. With "
+            f"these, {smallest_lead(plan.minimum_detectable_effect)}."
         )
         opening = plan.opened_by or id
         with suppress(OpeningTakenError):

@@ -34,6 +34,7 @@ from assay.evaluate.powerlaw import (
     double,
 )
 from assay.example import Example, canonical_json
+from assay.quantities import say_count
 from assay.store.files import sha256_file, write_json
 
 REPEATS = 3
@@ -90,7 +91,8 @@ def curve_sizes(rows: int) -> list[int]:
     sizes = [round(rows / 2**i) for i in reversed(range(SIZES))]
     if sizes[0] < LEAST:
         raise DataError(
-            f"{rows} training examples are too few for a learning curve.",
+            f"{say_count(rows, 'training example is', 'training examples are')} too few for a "
+            "learning curve.",
             fix=f"It needs {FEWEST_ROWS}.",
         )
     return sizes

@@ -45,6 +45,7 @@ from assay.evaluate.stats import Floats, group_numbers
 from assay.example import Example, Message
 from assay.generate.batch import Answer
 from assay.progress import begin_stage
+from assay.quantities import say_count
 
 MOST_TWINS = 0.05
 """Share of the inputs that may be twins of labelled rows: what is left without them is drawn from
@@ -103,7 +104,7 @@ def _answers(agent: Agent, examples: Sequence[Example], bench: Bench) -> list[An
     answers, _ = bench.answer(agent, examples)
     if missing := incomplete(answers):
         raise OutageError(
-            f"{agent.model} left {missing} of {len(answers)} inputs unanswered.",
+            f"{agent.model} left {missing} of {say_count(len(answers), 'input')} unanswered.",
             fix="Run the same command again to request only these.",
         )
     return answers

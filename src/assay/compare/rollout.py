@@ -32,6 +32,7 @@ from assay.evaluate.trusted import Limits, TrustedCodeError, trusted_tools
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import begin_stage
+from assay.quantities import say_count
 from assay.store.files import sha256_file
 
 LIMITS = Limits()
@@ -134,7 +135,8 @@ def _asking(one: Candidate, bench: Bench) -> Callable[[list[Example]], list[Answ
     def ask(asked: list[Example]) -> list[Answer]:
         answers, _ = bench.answer(one.agent, asked, in_batches=False)  # one turn after the other
         if missing := incomplete(answers):  # later turns would be others without these
-            raise OutageError(f"{one.name} left {missing} of {len(answers)} turns unanswered.")
+            turns = say_count(len(answers), "turn")
+            raise OutageError(f"{one.name} left {missing} of {turns} unanswered.")
         return answers
 
     return ask

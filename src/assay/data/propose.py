@@ -187,7 +187,7 @@ def guess_task(outputs: Mapping[str, int]) -> tuple[TaskKind, str]:
     if records >= 0.95 * rows:
         found = f"{records} of {rows} answers are records: this looks like filling in records"
         return "json", found
-    found = f"{rows} answers, {len(labels)} different ones: this looks like "
+    found = f"{say_count(rows, 'answer')}, {len(labels)} different: this looks like "
     few = len(labels) <= min(MAX_LABELS, max(2, rows // 4))
     if few and all(map(_could_be_label, outputs)):
         return "label", f"{found}sorting into labels"

@@ -32,6 +32,7 @@ from assay.knowledge.search import Passage
 from assay.knowledge.sources import SourceFile
 from assay.place.opening import LazyWorkers
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 from assay.store.store import Store, owner_of
 
 
@@ -284,7 +285,7 @@ def _check_answered(agent: Agent, measured: Measurement) -> None:
     count = len(measured.answers)
     if measured.missing:
         raise OutageError(
-            f"{agent.model} left {measured.missing} of {count} requests unanswered "
+            f"{agent.model} left {measured.missing} of {say_count(count, 'request')} unanswered "
             f"({reasons['error']}).",
             fix="Run the same command again to request only these.",
         )

@@ -30,6 +30,7 @@ from assay.evaluate.resampling import studentise, units
 from assay.example import Example, Message
 from assay.generate.batch import Answer, Request
 from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.quantities import say_count
 
 PROMPTS = 1000
 """Most validation prompts that are asked; all where there are fewer."""
@@ -150,7 +151,7 @@ def parity(
         raise ModelError("only a language model on this machine can be compared.")
     refusals = _rendering(engine.template, requests, target)
     ours = bench.measure(agent, chosen)
-    bench.progress.say(f"Asking the target {len(chosen)} validation prompts.")
+    bench.progress.say(f"Asking the target {say_count(len(chosen), 'validation prompt')}.")
     answers = target.answer(requests)
     for place, answer in enumerate(answers):
         if answer.finish == "error":

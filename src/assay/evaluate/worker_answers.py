@@ -22,6 +22,7 @@ from assay.place.kept import keep
 from assay.place.opening import LazyWorkers
 from assay.place.processes import on_this_machine
 from assay.place.workers import Tell, Workers
+from assay.quantities import say_count
 from assay.store.store import Store
 from assay.train.device import readable
 from assay.train.estimate import bytes_of
@@ -88,8 +89,8 @@ def _check_memory(engine: TransformersBatchEngine, weights: int, workers: Worker
     available = available_bytes(engine.model.device)
     if needed > available:
         raise ConfigError(
-            f"{here} workers on this machine would load {readable(needed)} of weights more, in "
-            f"addition to the copy that is here, but only {readable(available)} is free.",
+            f"{say_count(here, 'worker')} on this machine would load {readable(needed)} of weights "
+            f"more, in addition to the copy that is here, but only {readable(available)} is free.",
             where=f"{CONFIG_FILE}, place.workers",
             fix="Use fewer workers (`--workers`) or `--on here`.",
         )

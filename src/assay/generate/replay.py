@@ -15,6 +15,7 @@ from assay.generate.outside_logs import ID, KINDS, LoggedAnswer, read_log
 from assay.generate.recorded import INPUT
 from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 
 _SHOWN = 5
 
@@ -76,7 +77,7 @@ def read_predictions(
             )
     if missing:
         raise DataError(
-            f"{len(missing)} of the {len(ids)} rows have no answer: {_first_few(missing)}.",
+            f"{_none_to(missing, ids)}: {_first_few(missing)}.",
             where=str(path),
             fix="Record the answers to the holdout with `assay rescue record`."
             if recorded
@@ -112,8 +113,8 @@ def _of_log(
     missing = [id for row, id in enumerate(ids) if row not in found]
     if missing:
         raise DataError(
-            f"{len(missing)} of the {len(ids)} rows have no answer in this log of {len(logged)} "
-            f"answers: {_first_few(missing)}.",
+            f"{_none_to(missing, ids)} in this log of {say_count(len(logged), 'answer')}: "
+            f"{_first_few(missing)}.",
             where=str(path),
             fix="The log must have answered every row of the holdout: a row is found by its input, "
             "or by an id that is no number, and by none that fits several questions of the log.",
@@ -160,6 +161,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str, str | None]]:
         text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
         asked = raw.value.get(INPUT)
         yield raw.line, str(key), text, asked if isinstance(asked, str) else None
+
+
+def _none_to(missing: Sequence[str], ids: Sequence[str]) -> str:
+    have = "has" if len(missing) == 1 else "have"
+    return f"{len(missing)} of the {say_count(len(ids), 'row')} {have} no answer"
 
 
 def _first_few(names: Sequence[str]) -> str:

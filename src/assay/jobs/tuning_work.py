@@ -364,8 +364,8 @@ def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> di
     if validation is None:
         held = hold_back(training.examples, tuning.seed)
         work.say(
-            f"No validation file: {len(held)} of {len(kept)} examples are held back to find the "
-            "best epoch."
+            f"No validation file: {len(held)} of {len(kept)} examples "
+            f"{'is' if len(held) == 1 else 'are'} held back to find the best epoch."
         )
         kept, places = [place for place in kept if place not in held], sorted(held)
     return {

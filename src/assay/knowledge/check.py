@@ -16,6 +16,7 @@ from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document
 from assay.knowledge.table import IndexBrokenError
 from assay.progress import Progress
+from assay.quantities import say_count
 from assay.store.files import sha256_file
 
 
@@ -107,12 +108,13 @@ def _damage(builder: Builder, present: Build, documents: Sequence[Document]) -> 
         return [*found, str(builder.tables.broken(present.table, error))]
     wanted = {document.path: document.passages for document in documents}
     found += [
-        f"{path} has {counted.get(path, 0)} passages in the index, not {wanted.get(path, 0)}."
+        f"{path} has {say_count(counted.get(path, 0), 'passage')} in the index, not "
+        f"{wanted.get(path, 0)}."
         for path in sorted({*counted, *wanted})
         if counted.get(path, 0) != wanted.get(path, 0)
     ]
     if odd:
-        found.append(f"{odd} vectors are not of length 1.")
+        found.append(f"{say_count(odd, 'vector is', 'vectors are')} not of length 1.")
     if not waiting or any(waiting):
         found.append("the BM25 index does not contain all passages.")
     return found

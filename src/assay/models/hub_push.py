@@ -20,6 +20,7 @@ from assay.errors import ModelError, UsageError, first_line
 from assay.models.hub import endpoint, limit_silence, without_secrets
 from assay.models.quiet import silent_libraries
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _OWN = {".gitattributes"}
@@ -97,7 +98,9 @@ def push(
             info = api.model_info(repository, files_metadata=True)
             _check_readers(info, repository, public)  # an organisation may decide them
         if not _names(info):
-            progress.say(f"Sending {len(files)} files ({size / 1e6:,.1f} MB) to the hub.")
+            progress.say(
+                f"Sending {say_count(len(files), 'file')} ({size / 1e6:,.1f} MB) to the hub."
+            )
             # Open files go by the hub's LFS protocol, which every hub speaks, instead of Xet.
             api.create_commit(
                 repository,

@@ -22,6 +22,7 @@ from assay.models.quantization import Quantization, keep_packing, load_bitsandby
 from assay.models.quiet import exclusive_loading
 from assay.models.trust import check_folder, read_json, weight_files
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -157,7 +158,8 @@ def _check_fit(folder: Path, loading: dict[str, Any]) -> None:
     if lacking:
         raise ModelError(
             f"the weights are not those of its architecture as transformers knows it: "
-            f"{len(lacking)} tensors differ, such as {min(lacking)}.",
+            f"{say_count(len(lacking), 'tensor differs', 'tensors differ')}, such as "
+            f"{min(lacking)}.",
             where=str(folder),
             fix="Pull it again, or use another model.",
         )

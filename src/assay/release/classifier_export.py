@@ -35,6 +35,7 @@ from assay.generate.classical import WORD
 from assay.generate.embedding_classifier import WORDS, EmbeddingClassifier, EmbeddingEngine
 from assay.models.embed import MOST_PIECES, Embedder, remember
 from assay.models.quiet import exclusive_loading
+from assay.quantities import say_count
 from assay.release.export import check_free
 from assay.release.forms import ONNX, Form
 from assay.store.files import new_folder, write_atomic
@@ -317,7 +318,7 @@ def _compare(
         raise ModelError("there are no validation examples to compare on.", fix="Add some.")
     chosen = spread(validation, PROMPTS)
     texts = [request.input for request in bench.assemble(agent, chosen)]
-    bench.progress.say(f"Comparing both on {len(chosen)} validation rows.")
+    bench.progress.say(f"Comparing both on {say_count(len(chosen), 'validation row')}.")
     measured = bench.measure(agent, chosen)
     vectors = engine.model.settings.embed(engine.embedder, texts)
     ours = np.exp(engine.model.log_probabilities(texts, vectors))

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from assay.errors import UsageError
+from assay.quantities import say_count
 from assay.release.releases import current
 from assay.store.audit import record
 from assay.store.store import Store
@@ -67,7 +68,8 @@ def switch_on(
         )
     if not (1 <= days <= MOST_DAYS and 1 <= most <= MOST_KEPT):
         raise UsageError(
-            f"traces cannot be kept with a limit of {days} days and {most} traces.",
+            f"traces cannot be kept with a limit of {say_count(days, 'day')} and "
+            f"{say_count(most, 'trace')}.",
             fix=f"Give 1 to {MOST_DAYS} days and 1 to {MOST_KEPT} traces.",
         )
     with store.session() as session:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from assay.quantities import say_count
 from assay.rescue.client import AccountClient, RefusedError, TooLargeError
 from assay.rescue.folder import PART, as_json, rows
 from assay.rescue.manifest import Entry, Manifest
@@ -126,7 +127,8 @@ def _fetch_anew(
             if _key(item) not in seen:
                 written.write(as_json(item))
                 gone += 1
-    note = f"{gone} of its objects were deleted while it was fetched" if gone else None
+    were = say_count(gone, "of its objects was", "of its objects were")
+    note = f"{were} deleted while it was fetched" if gone else None
     _put_whole(manifest, entry, file, count + gone, note)
     part.unlink()
 

@@ -41,6 +41,7 @@ from sqlalchemy.types import UserDefinedType
 
 from assay.errors import StateError
 from assay.progress import Progress
+from assay.quantities import say_count
 from assay.store.database import FOLDER
 from assay.store.tables import SettingRow, Table
 
@@ -108,8 +109,9 @@ def check_rows(target: Connection, copied: Sequence[TableContent], progress: Pro
             found = content.of(one)
             if found != before:
                 raise StateError(
-                    f"the table {one.name} is not the same after it was copied ({before.rows} rows "
-                    f"before, {found.rows} after). Nothing was changed.",
+                    f"the table {one.name} is not the same after it was copied ("
+                    f"{say_count(before.rows, 'row')} before, {found.rows} after). Nothing was "
+                    "changed.",
                     fix="Try again. If it happens again, please report it: it is an error of Assay "
                     "or of the database.",
                 )

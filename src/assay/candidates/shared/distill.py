@@ -46,6 +46,7 @@ from assay.generate.recorded import input_sha256, read_recording
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import load_tokenizer
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 from assay.store.files import write_json
 from assay.train.sequences import TeacherDistribution, TrainingSequence, Unit, alone
 from assay.train.teacher import TOP, match_tokens, read_top, spellings
@@ -117,7 +118,8 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
     if failed := incomplete(answers):
         reason = next(answer.error for answer in answers if answer.finish == "error")
         raise OutageError(
-            f"the teacher {teacher} left {failed} of {len(answers)} inputs unanswered ({reason}).",
+            f"the teacher {teacher} left {failed} of {say_count(len(answers), 'input')} unanswered "
+            f"({reason}).",
             fix="Run the same command again to request only these.",
         )
     kept = usable_answers(context, asked.agent, answers)
@@ -305,7 +307,7 @@ def _distributions(
         rest = len(kept) - found
         context.progress.say(
             f"The student learns the teacher's log-probabilities (of {TOP} tokens at each position)"
-            + (f"; for {rest} of {len(kept)} rows only its answer." if rest else ".")
+            + (f"; for {rest} of {say_count(len(kept), 'row')} only its answer." if rest else ".")
         )
     else:
         context.progress.say(f"The student learns only the teacher's answers: {why}.")

@@ -34,6 +34,7 @@ from assay.knowledge.fixed_base import FixedBase
 from assay.knowledge.search import Passage
 from assay.knowledge.sources import SourceFile, sources
 from assay.models.load import load_tokenizer
+from assay.quantities import say_count
 
 LEAST_NAMED = 10
 """Validation rows that must name their document for the search to be chosen by them."""
@@ -320,7 +321,8 @@ def _choose_k(
         knowledge = start.model_copy(update={"k": k})
         measured = context.attempt(agent_with(knowledge))
         if measured is None:
-            warnings.append(f"{k} passages were left out: every request was refused.")
+            were = say_count(k, "passage was", "passages were")
+            warnings.append(f"{were} left out: every request was refused.")
         else:
             results.append((knowledge, measured))
     if not results:

@@ -11,6 +11,7 @@ from assay.candidates.building import Candidate, Context, as_trials
 from assay.errors import AssayError
 from assay.evaluate.measure import Measurement
 from assay.example import Example
+from assay.quantities import say_count
 
 
 def choose_count(context: Context, agent_with: Callable[[int], Agent]) -> Candidate:
@@ -25,10 +26,12 @@ def choose_count(context: Context, agent_with: Callable[[int], Agent]) -> Candid
     """
     results: list[tuple[int, Agent, Measurement]] = []
     warnings: list[str] = []
+    rows = len(context.answered)
     for k in sorted(set(context.config.few_shot.ks)):
-        if k > len(context.answered):
+        if k > rows:
             warnings.append(
-                f"k = {k} was not tried: there are only {len(context.answered)} examples."
+                f"k = {k} was not tried: there {'is' if rows == 1 else 'are'} only "
+                f"{say_count(rows, 'example')}."
             )
             continue
         agent = agent_with(k)

@@ -155,7 +155,7 @@ def before_and_after(
     Args:
         how: they were searched.
     """
-    of = f"of {len(judged)} questions about held-out documents, {how}"
+    of = f"of {say_count(len(judged), 'question')} about held-out documents, {how}"
     return tuple(
         Trial(f"{name} {of}, {when} training", found[name], False)
         for name in METRICS
@@ -292,4 +292,5 @@ def _warnings(
     yield from warn_of_no_gain("embedder", "by meaning", before, after, rows)
     missing = len(base.documents()) - len(copy.documents())
     if missing:
-        yield f"{missing} documents are not searched: their files are gone or cannot be read."
+        lost = say_count(missing, "document is", "documents are")
+        yield f"{lost} not searched: gone, or not readable any more."

@@ -39,6 +39,7 @@ from assay.evaluate.templates import TooLongError, VariableError
 from assay.example import Message, json_sha256
 from assay.generate.batch import Answer, Request
 from assay.progress import SILENT, Progress
+from assay.quantities import say_count
 from assay.store.files import one_at_a_time
 
 WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
@@ -163,8 +164,9 @@ class RewardJudge:
                         self._ask(part.model, {key: wanted[key] for key in missing})
             if unread := sum(read_reply(part, self._replies[key]) is None for key in new):
                 self._progress.say(
-                    f"The judge {part.model} has no score for {unread} of {len(new)} new answers, "
-                    "which are worth 0: its replies cannot be read, or it refused the question."
+                    f"The judge {part.model} has no score for {unread} of "
+                    f"{say_count(len(new), 'new answer')}, worth 0 then: its replies cannot be "
+                    "read, or it refused the question."
                 )
 
     def __call__(self, grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> float | None:
@@ -184,8 +186,8 @@ class RewardJudge:
         failed = [answer for answer in answers if answer.finish == "error"]
         if failed:
             raise OutageError(
-                f"the judge {model} left {len(failed)} of {len(answers)} questions unanswered "
-                f"({failed[0].error}).",
+                f"the judge {model} left {len(failed)} of {say_count(len(answers), 'question')} "
+                f"unanswered ({failed[0].error}).",
                 fix=self._again,
             )
         if not replied and (model not in self._replied or len(answers) >= MANY):
@@ -230,7 +232,7 @@ class RewardJudge:
     def _check_limits(self, model: str, requests: Sequence[Request]) -> None:
         calls, usd = self._own.judge_calls, self._own.judge_usd
         if calls is not None and self.calls + len(requests) > calls:
-            raise self._over("judge_calls", f"{calls:,} questions")
+            raise self._over("judge_calls", say_count(calls, "question"))
         if usd is not None and self.usd + sum(self._most(model, one) for one in requests) > usd:
             raise self._over("judge_usd", f"{usd:g} USD")
 

@@ -14,6 +14,7 @@ from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import DataError
 from assay.example import Example
 from assay.generate.batch import Answer
+from assay.quantities import say_count
 
 NOT_RECORDED = "not recorded"
 """Why there is no answer of a teacher that is gone."""
@@ -38,7 +39,9 @@ def usable_answers(context: Context, agent: Agent, answers: Sequence[Answer]) ->
             f"the teacher {agent.model} gave no answer that can be learned: {left_out}.", fix=fix
         )
     if left_out:
-        context.progress.say(f"Left out of the teacher's {len(answers)} answers: {left_out}.")
+        context.progress.say(
+            f"Left out of the teacher's {say_count(len(answers), 'answer')}: {left_out}."
+        )
     return kept
 
 

@@ -49,8 +49,8 @@ class TrainingDocuments:
         """How many there are of each, as a sentence."""
         count = len(self.held)
         return (
-            f"{count} of {count + len(self.train)} documents are kept out of the training, to "
-            "measure it."
+            f"{count} of {count + len(self.train)} documents {'is' if count == 1 else 'are'} kept "
+            "out of the training, to measure it."
         )
 
 
@@ -93,7 +93,9 @@ def about_kept_out(context: Context) -> str:
     asked = sum(name in held for name in named)
     said = documents.describe()
     if named:
-        said += f" {asked} of {len(named)} validation rows that name a document ask about these."
+        rows = say_count(len(named), "validation row")
+        asks = say_count(asked, "asks", "ask")
+        said += f" Of {rows} naming a document, {asks} about these."
     return said
 
 
@@ -106,8 +108,9 @@ def check_tokens(units: Sequence[Unit], documents: TrainingDocuments) -> None:
     tokens = sum(row.trained_tokens for row in rows_of(units))
     if tokens < LEAST_TOKENS:
         raise DataError(
-            f"{say_count(len(documents.train), 'document has', 'documents have')} {tokens} tokens "
-            f"to learn, too few for a training (at least {LEAST_TOKENS}).",
+            f"{say_count(len(documents.train), 'document has', 'documents have')} "
+            f"{say_count(tokens, 'token')} to learn, too few for a training (at least "
+            f"{LEAST_TOKENS}).",
             where=f"{CONFIG_FILE}, knowledge",
             fix="Add more documents, or put this text into the system prompt.",
         )
@@ -133,8 +136,8 @@ def _read(context: Context) -> dict[TextDocument, list[str]]:
         files.setdefault(one, []).append(holders[-1].sha256)
     if masked:
         context.progress.say(
-            f"Secrets and personal data are not learned: masked in {documents} documents, {masked} "
-            "in all."
+            f"Secrets and personal data are not learned: masked in "
+            f"{say_count(documents, 'document')}, {masked} in all."
         )
     return files
 

@@ -21,6 +21,7 @@ from assay.candidates.shared.training import train_version
 from assay.config import FineTuneSection
 from assay.config.training import SEEDS
 from assay.evaluate.stats import training_spread
+from assay.quantities import say_count
 from assay.train.reinforce.figures import warnings_of
 from assay.train.session import TrainResult
 
@@ -92,6 +93,7 @@ def _one_seed_warning(settings: FineTuneSection, seconds: float) -> tuple[str, .
         return ()
     more = math.ceil((SEEDS - 1) * seconds / 60)
     return (
-        f"Trained with one seed only: {SEEDS - 1} more would take about {more} minutes, but "
-        f"fine_tune.seeds_minutes allows only {settings.seeds_minutes:g}.",
+        f"Trained with one seed only: {SEEDS - 1} more would take about "
+        f"{say_count(more, 'minute')}, but fine_tune.seeds_minutes allows only "
+        f"{settings.seeds_minutes:g}.",
     )

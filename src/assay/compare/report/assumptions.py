@@ -9,7 +9,7 @@ from assay.compare.report.wording import monthly_usd, usd
 from assay.compare.result import CandidateResult, Result
 from assay.config import Costs
 from assay.errors import Step
-from assay.quantities import say_number
+from assay.quantities import say_count, say_number
 
 CENT = 0.01
 """USD below which a part of a cost is not worth a word."""
@@ -87,7 +87,8 @@ def say(costs: Costs, monthly_requests: int) -> str:
     on = f"kept on for {_hours(costs.machine_hours_per_month)} a month"
     if not costs.machine_hours_per_month:
         on = "paid only while it answers"
-    return f"{monthly_requests:,} requests a month; {machine}, {on}; and {of_people(costs)}"
+    requests = say_count(monthly_requests, "request")
+    return f"{requests} a month; {machine}, {on}; and {of_people(costs)}"
 
 
 def of_people(costs: Costs) -> str:

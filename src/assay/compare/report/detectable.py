@@ -6,6 +6,7 @@ from __future__ import annotations
 from assay.compare.report.wording import RIGHT_ANSWERS, score_meaning
 from assay.compare.result import Result
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE, Z_95, detectable_difference
+from assay.quantities import say_count
 
 ASSUMPTION = (
     f"if two candidates disagree on {100 * UNKNOWN_DISCORDANCE:.0f} in 100 examples (how often "
@@ -30,7 +31,7 @@ def smallest_lead(effect: float, places: int = 1) -> str:
         )
     return (
         "the smallest lead that would be recommended in 8 of 10 comparisons is about "
-        f"{points} points"
+        f"{points} point{'' if points == '1' else 's'}"
     )
 
 
@@ -58,7 +59,7 @@ def needed_of_pairs(result: Result) -> str | None:
     if not found:
         return None
     least, most = (f"{100 * end:.0f}" for end in (min(found), max(found)))
-    between = f"about {least} points"
+    between = f"about {say_count(int(least), 'point')}"
     if least != most:
         between = f"{least} to {most} points, depending on the pair,"
     return (
@@ -86,4 +87,5 @@ def why_not_as_stated(result: Result) -> str | None:
         causes.append("the best on validation is fine-tuned, so that its gain must be shown, too")
     if not causes:
         return None
-    return f"Before, about {100 * stated:.0f} points were stated: {', and '.join(causes)}."
+    were = say_count(round(100 * stated), "point was", "points were")
+    return f"Before, about {were} stated: {', and '.join(causes)}."

@@ -11,6 +11,7 @@ from assay.compare.report import wording
 from assay.compare.rollout_section import CandidateRollout, DialogueShare, Rollout
 from assay.compare.verdict import FEW_UNITS
 from assay.evaluate.departures import How
+from assay.quantities import say_count
 
 MOST_TURNS = 3
 """Numbers of turns that are named, those at which most dialogues depart."""
@@ -85,7 +86,7 @@ def _what(one: CandidateRollout) -> str:
 
 def summary(found: Rollout) -> str:
     """What was done with which dialogues, and who is left out."""
-    dialogues = "1 dialogue" if found.dialogues == 1 else f"{found.dialogues:,} dialogues"
+    dialogues = say_count(found.dialogues, "dialogue")
     end = (
         "From its first wrong turn on, the tools of this project answer."
         if found.tools
@@ -93,11 +94,12 @@ def summary(found: Rollout) -> str:
     )
     return " ".join(
         [
-            f"{dialogues} of the holdout with {found.turns:,} turns of the assistant; a call is "
-            f"due in {found.with_call:,} of the dialogues. Each candidate goes on by itself: its "
-            "own answers become the conversation, the user says what was recorded, and a call that "
-            "equals the recorded one gets the recorded result. A dialogue is right if every call "
-            f"is, and none is made where none is due. {end} The verdict does not rest on this.",
+            f"{dialogues} of the holdout with {say_count(found.turns, 'turn')} of the assistant; a "
+            f"call is due in {found.with_call:,} of the dialogues. Each candidate goes on by "
+            "itself: its own answers become the conversation, the user says what was recorded, and "
+            "a call that equals the recorded one gets the recorded result. A dialogue is right if "
+            f"every call is, and none is made where none is due. {end} The verdict does not rest "
+            "on this.",
             *_apart(found),
             *_few(found),
             *(f"{quoted(one.candidate)} was left out: {one.reason}." for one in found.left_out),

@@ -14,7 +14,7 @@ from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.routing import ScoreDifference
-from assay.quantities import say_number, say_share
+from assay.quantities import say_count, say_number, say_share
 
 
 def headline(verdict: Verdict) -> str:
@@ -201,7 +201,7 @@ def found_documents(candidate: CandidateResult) -> str | None:
     return (
         f"{candidate.name} found the right document: {hits}, MRR {in_100(found.mrr.mean)}, "
         f"nDCG@10 {in_100(found.ndcg_at_10.mean)}; it was given in {in_100(found.given.mean)} "
-        f"of 100 ({found.mrr.examples} examples)."
+        f"of 100 ({say_count(found.mrr.examples, 'example')})."
     )
 
 

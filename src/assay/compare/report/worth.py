@@ -10,7 +10,7 @@ from assay.compare.report.wording import in_100, rank, usd
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.sensitivity import MOST, Turn
 from assay.evaluate.forgetting import Forgetting
-from assay.quantities import say_number
+from assay.quantities import say_count, say_number
 
 
 def fine_tuning(result: Result) -> str:
@@ -46,7 +46,7 @@ def _luck(one: CandidateResult, *, counted: bool) -> str:
 
 def _worth(result: Result) -> str:
     worth, even = result.verdict.fine_tuning_worth_it, result.verdict.break_even_requests
-    paid = f" It has paid for itself after {even:,.0f} requests." if even else ""
+    paid = f" It has paid for itself after {say_count(round(even), 'request')}." if even else ""
     enough = ", if what it reaches is enough" if result.verdict.enough is False else ""
     if worth is None and result.verdict.version_worth_it:
         return (
@@ -219,15 +219,16 @@ def _costs_as_little(result: Result, name: str) -> bool:
 def _assumed(turn: Turn) -> str:
     """The assumption at its value, at the start of a sentence."""
     amount = _amount(turn, turn.assumed)
-    hours = f"{amount} hour{'' if amount == '1' else 's'}"
+    s = "" if amount == "1" else "s"
+    hours = f"{amount} hour{s}"
     return {
-        "monthly_requests": f"At {amount} requests a month",
+        "monthly_requests": f"At {amount} request{s} a month",
         "machine_hour_usd": f"At {amount} for a machine hour",
         "machine_hours_per_month": f"With the machine kept on for {hours} a month",
         "person_hour_usd": f"At {amount} for an hour of a person's work",
         "curation_hours": f"With {hours} of collecting and checking examples",
         "prompt_hours": f"With {hours} of writing the prompt",
-        "retrainings_per_year": f"With {amount} trainings anew in a year",
+        "retrainings_per_year": f"With {amount} training{s} anew in a year",
         "hours_per_retraining": f"With {hours} of work at each retraining",
     }[turn.assumption]
 

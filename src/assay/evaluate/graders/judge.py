@@ -24,6 +24,7 @@ from assay.evaluate.graders.parse import fold
 from assay.evaluate.graders.registry import GraderSettings, GradingContext, Score, over_all
 from assay.example import Example, Message
 from assay.generate.batch import Answer, Request
+from assay.quantities import say_count
 
 Side = Literal["a", "b", "tie"]
 CRITERIA = "Which answer is more correct, more complete and of more help to the one who asked?"
@@ -129,8 +130,8 @@ def judge_pairs(
     failed = [answer for answer in answers if answer.finish == "error"]
     if failed:
         raise OutageError(
-            f"the judge {settings.model} left {len(failed)} of {len(answers)} questions unanswered "
-            f"({failed[0].error}).",
+            f"the judge {settings.model} left {len(failed)} of "
+            f"{say_count(len(answers), 'question')} unanswered ({failed[0].error}).",
             fix="Run the same command again to request only these.",
         )
     if not any(answer.has_answered for answer in answers):  # else every pair would be a tie

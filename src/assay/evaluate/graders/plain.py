@@ -19,6 +19,7 @@ from assay.evaluate.graders.registry import (
     of_answer,
 )
 from assay.example import Example
+from assay.quantities import say_count
 
 
 class ExactSettings(GraderSettings):
@@ -69,7 +70,7 @@ def contains(
     """Whether the folded reference is in the folded answer; a blank one only in a blank answer."""
     words = len(answer.split())
     if settings.max_words is not None and words > settings.max_words:
-        return Score(0.0, note=f"{words} words")
+        return Score(0.0, note=say_count(words, "word"))
     wanted, said = fold(reference), fold(answer)
     if not wanted:
         return Score(float(not said))

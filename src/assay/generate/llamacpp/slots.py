@@ -15,6 +15,7 @@ from threading import Condition
 from typing import NamedTuple
 
 from assay.generate.stream import BusyError
+from assay.quantities import say_count
 
 
 class CacheOrigin(NamedTuple):
@@ -76,7 +77,7 @@ class SlotQueue:
             if (self._queue or not self._free()) and len(self._queue) >= self._most:
                 wait = self._seconds * (len(self._queue) + 1) / len(self._slots)
                 raise BusyError(
-                    f"{len(self._queue)} requests are already waiting.",
+                    f"{say_count(len(self._queue), 'request is', 'requests are')} already waiting.",
                     retry_after_s=max(1.0, wait),
                 )
             self._queue.append(ticket)

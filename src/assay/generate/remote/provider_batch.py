@@ -33,6 +33,7 @@ from assay.generate.remote.model import RemoteModel
 from assay.generate.remote.openai_batches import OpenAIBatches
 from assay.generate.remote.wire import CompletionRequest, NoAnswerError
 from assay.progress import Progress
+from assay.quantities import say_count
 from assay.store.files import write_atomic
 
 Item = TypeVar("Item")
@@ -154,7 +155,8 @@ class Batches:
         )
         if other:
             raise UsageError(
-                f"the batch under way asks {other} inputs that are not asked now, or otherwise.",
+                f"the batch under way asks {say_count(other, 'input that is', 'inputs that are')} "
+                "not asked now, or otherwise.",
                 where=str(self._file.file),
                 fix="Run the same command as before, or remove this file to lose its answers.",
             )

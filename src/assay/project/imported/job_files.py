@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 
+from assay.quantities import say_count
+
 
 @dataclass(slots=True)
 class JobFiles:
@@ -47,16 +49,17 @@ class JobFiles:
         else:
             said = [f"No project was made: {self.reason}"]
         if self.labelled_file:
-            said.append(f"{self.labelled:,} rows that people have judged: {self.labelled_file}")
+            said.append(
+                f"{say_count(self.labelled, 'row')} that people have judged: {self.labelled_file}"
+            )
         if self.inputs_file:
-            kept = f"{self.inputs:,} inputs without a label, in random order"
+            kept = f"{say_count(self.inputs, 'input')} without a label, in random order"
             said.append(f"{kept}: {self.inputs_file}")
         for file, count in self.recordings.items():
-            said.append(f"{count:,} recorded answers: {file}")
+            said.append(f"{say_count(count, 'recorded answer')}: {file}")
         if self.down:
-            said.append(
-                f"{self.down:,} inputs whose answer was rated down or cut off teach nothing."
-            )
+            inputs = say_count(self.down, "input")
+            said.append(f"Nothing is learned from {inputs} whose answer was rated down or cut off.")
         return said
 
     def next_step(self) -> str | None:

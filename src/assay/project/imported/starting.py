@@ -35,6 +35,7 @@ from assay.project.rescue.plan import LEAST_HELD
 from assay.project.start.creation import create
 from assay.project.start.init import Choices, draft
 from assay.project.start.shares import HOLDOUT_ROWS
+from assay.quantities import say_count
 from assay.release.imported.folder import TraceFolder
 from assay.release.imported.jobs import Assignment
 from assay.release.imported.raw import time
@@ -197,11 +198,12 @@ def _held_count(labelled: int) -> int:
 def _why_not(labelled: int, learned: int) -> str | None:
     if labelled < LEAST_HELD:
         return (
-            f"{labelled} rows were corrected or rated up, and a holdout needs {LEAST_HELD}: what a "
-            "model answered is no measure of itself."
+            f"{say_count(labelled, 'row was', 'rows were')} corrected or rated up, and a holdout "
+            f"needs {LEAST_HELD}: what a model answered is no measure of itself."
         )
     if learned < LEAST_ROWS:
-        return f"{learned} rows are left to learn from beside the holdout; {LEAST_ROWS} are needed."
+        left = say_count(learned, "row is", "rows are")
+        return f"{left} left to learn from beside the holdout; {LEAST_ROWS} are needed."
     return None
 
 
@@ -215,10 +217,11 @@ def _warning(made: JobFiles) -> str:
             "labelled."
         )
     return (
-        f"{made.corrected:,} of the labelled rows are corrections and "
-        f"{made.labelled - made.corrected:,} thumbs up, which alone decides what the recorded "
-        "model scores on them. People do not judge at random: what is shown on these rows holds "
-        f"for such rows. The first rows of {INPUTS}, once labelled, are the better holdout."
+        f"Of the labelled rows, {say_count(made.corrected, 'is a correction', 'are corrections')} "
+        f"and {say_count(made.labelled - made.corrected, 'a thumb up', 'thumbs up')}, which alone "
+        "decides what the recorded model scores on them. People do not judge at random: what is "
+        f"shown on these rows holds for such rows. The first rows of {INPUTS}, once labelled, are "
+        "the better holdout."
     )
 
 

@@ -31,6 +31,7 @@ from assay.generate.remote.wire import NoAnswerError
 from assay.progress import SILENT, Progress, Task
 from assay.project.recording.draft import LEAST_OBSERVED, Reckoner, RecordingDraft
 from assay.project.recording.inputs import Part, open_holdout_inputs
+from assay.quantities import say_count
 from assay.rescue.recording import Recording, opened_recording
 
 MOST_FAILURES = 5
@@ -151,8 +152,8 @@ class _Run:
         )
         if other:
             raise UsageError(
-                f"{other} of these inputs were recorded with another system prompt or another "
-                "limit of the answer.",
+                f"{other} of these inputs {'was' if other == 1 else 'were'} recorded with another "
+                "system prompt or another limit of the answer.",
                 where=str(self._recording.file),
                 fix="Ask as before, or name another folder.",
             )
@@ -312,8 +313,8 @@ class _Run:
         costs = [one.usd for one in answers if one.usd is not None]
         money = f", USD {left * sum(costs) / len(costs):.2f}" if costs else ""
         self._progress.say(
-            f"By the first {done} answers, the other {left} take about {seconds / 60:.0f} "
-            f"minutes{money}."
+            f"By the first {done} answers, the other {left} take about "
+            f"{say_count(round(seconds / 60), 'minute')}{money}."
         )
 
     def report(self, wanted: int) -> dict[str, Any]:

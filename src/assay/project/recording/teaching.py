@@ -28,6 +28,7 @@ from assay.generate.recorded import input_sha256
 from assay.progress import SILENT, Progress
 from assay.project.recording.inputs import Part, PartInputs, RecordingChoices
 from assay.project.recording.students import Student, open_student
+from assay.quantities import say_count
 from assay.rescue.recording import Recording
 
 LEAST_JUDGED = 20
@@ -199,10 +200,13 @@ def estimate_further(
     )
     if gain <= 0:
         return Teaching(_UNKNOWN.format("the last training rows have brought nothing."))
-    says = f"{inputs} answered inputs that are new bring {student.name} about "
+    new = say_count(
+        inputs, "answered input that is new brings", "answered inputs that are new bring"
+    )
+    says = f"{new} {student.name} about "
     says += f"+{_range(gain, low, high)}"
     if counted < inputs:
-        says += f", of which {counted} are counted: more were not tried"
+        says += f", of which {say_count(counted, 'is', 'are')} counted: more were not tried"
     if right is None or not is_told:
         says += ", if all of them are right"
     if not is_told:

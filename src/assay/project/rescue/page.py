@@ -9,6 +9,7 @@ from typing import Any
 
 from assay.config import split_reference
 from assay.log_lines import printable
+from assay.quantities import say_count
 from assay.release.changes import LONGEST_NAME, NAME
 from assay.rescue import dates
 from assay.rescue.recording import folder_of
@@ -112,7 +113,8 @@ def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
         yield ""
     yield from _candidates(plan, one)
     if one["recorded"]:
-        yield f"{one['recorded']} answers are recorded; `record` asks for those that are missing."
+        are = say_count(one["recorded"], "answer is", "answers are")
+        yield f"{are} recorded; `record` asks for those that are missing."
     else:
         yield (
             "No answer is recorded yet. Once the model is gone, nothing can be compared with it "

@@ -89,7 +89,9 @@ class Job:
         if 0 < self.records < 1:
             notes.append(f"{self.records:.0%} of the answers are JSON.")
         if 0 < self.priced < self.calls:
-            notes.append(f"The cost is of {self.priced:,} calls; that of the others is not known.")
+            notes.append(
+                f"The cost is of {say_count(self.priced, 'call')}; that of the others is not known."
+            )
         if self.corrected or self.up or self.down:
             notes.append(f"Feedback: {self.corrected} corrected, {self.up} up, {self.down} down.")
         return notes

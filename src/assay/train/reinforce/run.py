@@ -19,6 +19,7 @@ from torch import Tensor
 
 from assay.errors import AssayError
 from assay.progress import StoppableProgress, Task
+from assay.quantities import say_count
 from assay.train import adapters
 from assay.train.counters import counting
 from assay.train.device import computing, numbers_kept, peak_bytes, readable
@@ -118,7 +119,7 @@ class ReinforcementRun(Run):
         bar.advance(
             1,
             reward=round(mean, 3),
-            taught=f"{taught} of {len(groups)} prompts",
+            taught=f"{taught} of {say_count(len(groups), 'prompt')}",
             answer_tokens=round(sum(lengths) / len(lengths)),
             effective_tokens_per_s=round(speed.effective_tokens_per_s),
             memory=readable(peak_bytes(self.model)),

@@ -16,6 +16,7 @@ from assay.config import GraderSpec
 from assay.errors import AssayError
 from assay.project import comparisons
 from assay.project.comparisons import RIGHT, Which
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.session import LatestRequest, PageContext
 from assay.studio.shared.grading import (
@@ -91,7 +92,7 @@ def answers_card(context: PageContext, result: Result) -> None:
                     _advise(spec, everything, result)
             with w.refill(shown):
                 _show_counts(everything, one, other)
-                of = f"{len(fit):,} of {len(everything):,} holdout examples"
+                of = f"{len(fit):,} of {say_count(len(everything), 'holdout example')}"
                 w.text(of, "soft note").props("role=status")
                 for answer in fit[:rows]:
                     _show_row(answer, one, other, names, spec)

@@ -177,4 +177,5 @@ def _show_check(found: Check) -> None:
     for failed in found.failed:
         w.text(f"{failed.file}: {failed.reason}", "pre note")
     if found.leftovers:
-        w.text(f"{found.leftovers} unused files; the next change removes them.", "soft note")
+        files = say_count(found.leftovers, "unused file")
+        w.text(f"{files}, which the next change removes.", "soft note")

@@ -16,6 +16,7 @@ from assay.jobs.queue import OVER
 from assay.project.export import classifiers
 from assay.project.jobs import export
 from assay.project.jobs.export import Export
+from assay.quantities import say_count
 from assay.release.forms import ONNX
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
@@ -159,9 +160,9 @@ def _show_files(one: Export) -> None:
 def _show_parity(one: Export, parity: dict[str, Any]) -> None:
     if one.to == ONNX:
         w.text(
-            f"The newest export gives the same answers: all labels of {parity['rows']} validation "
-            f"rows match, and probabilities differ by at most {parity['largest']:.1e}; rounding "
-            f"explains up to {parity['allowed']:.1e}."
+            f"The newest export gives the same answers: all labels of "
+            f"{say_count(parity['rows'], 'validation row')} match, and probabilities differ by at "
+            f"most {parity['largest']:.1e}; rounding explains up to {parity['allowed']:.1e}."
         )
         return
     next_token = (  # results that are older may lack both
@@ -172,13 +173,15 @@ def _show_parity(one: Export, parity: dict[str, Any]) -> None:
     if parity.get("near_ties"):
         evaluated, target = parity["formats"]
         next_token += (
-            f" {parity['near_ties']} answers differ where two tokens were about equally likely, "
-            f"which the formats explain: {evaluated} when evaluated, {target} here."
+            f" {say_count(parity['near_ties'], 'answer differs', 'answers differ')} where two "
+            f"tokens were about equally likely, which the formats explain: {evaluated} when "
+            f"evaluated, {target} here."
         )
     w.text(
-        f"The newest export gives the same answers: on {parity['prompts']} validation prompts it "
-        f"scores {parity['target']:.4f}, the evaluated version {parity['evaluated']:.4f}; "
-        f"{parity['equal_answers']} answers are identical.{next_token}"
+        f"The newest export gives the same answers: on "
+        f"{say_count(parity['prompts'], 'validation prompt')} it scores {parity['target']:.4f}, "
+        f"the evaluated version {parity['evaluated']:.4f}; "
+        f"{say_count(parity['equal_answers'], 'answer is', 'answers are')} identical.{next_token}"
     )
 
 

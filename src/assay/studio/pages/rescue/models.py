@@ -192,8 +192,8 @@ def _show_recorded(count: int, report: dict[str, Any] | None) -> None:
     if report is None:
         return
     if report["left"]:
-        w.text(f"When the last recording ended, {report['left']:,} were missing: "
-               f"{report['left_because']}.")  # fmt: skip
+        were = say_count(report["left"], "was", "were")
+        w.text(f"When the last recording ended, {were} missing: {report['left_because']}.")
     w.text(_cost(report))
     if report["cut"]:
         w.text(f"{say_count(report['cut'], 'answer')} reached the limit of its length.")
@@ -263,11 +263,10 @@ class AnswersForm:
         for part in draft.parts:
             if part.teaching is not None:
                 w.text(f"{part.part}: {part.teaching.says}")
-        minutes = max(1, round(draft.seconds / 60))
+        minutes = say_count(max(1, round(draft.seconds / 60)), "minute")
         w.text(
-            f"{draft.requests:,} requests, in this order, in about {minutes} "
-            f"{'minute' if minutes == 1 else 'minutes'}. The holdout stays closed: its inputs are "
-            "sent without their answers, which is logged."
+            f"{say_count(draft.requests, 'request')}, in this order, in about {minutes}. The "
+            "holdout stays closed: its inputs are sent without their answers, which is logged."
         )
 
     def _show_budget(self, draft: RecordingDraft, which: ui.select) -> None:
@@ -308,8 +307,8 @@ class AnswersForm:
         if not private:
             found = "No secrets or personal data were found in them."
         lines = (
-            f"{draft.requests:,} inputs are sent to {self._model}, for at most "
-            f"{usd(budget.value)}.",
+            f"{say_count(draft.requests, 'input is', 'inputs are')} sent to {self._model}, for at "
+            f"most {usd(budget.value)}.",
             f"{found} The inputs of the holdout were not looked through.",
         )
         if not await ask_to_send(self._context, account, "Record its answers?", lines, "Record"):

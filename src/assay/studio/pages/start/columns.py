@@ -39,7 +39,9 @@ def choose_columns(
         show_restart: makes a button that begins with another file.
     """
     names = list(found.fields)
-    with w.section("What is in each column?", f"{found.file.name} has {len(names)} columns."):
+    with w.section(
+        "What is in each column?", f"{found.file.name} has {say_count(len(names), 'column')}."
+    ):
         _show_sample(names, found.sample)
         with w.row("top-aligned"):
             inputs = w.field(
