@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from assay.project import settings
-from assay.project.workspace import Workspace
+from assay.project.workspace import Workspace, project_of
 from assay.store.audit import entries
 from tests.many_rows import CONFIG, project
 from tests.studio.browsing import Studio, Tab, studio, tab
@@ -275,6 +275,29 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio) ->
         told.get_by_role("button", name="Save mine instead").click()
         expect(his.get_by_text("assay.yaml, saved by ben")).to_be_visible()
         expect(hers.get_by_text("ben has saved assay.yaml in the meantime.")).to_be_visible()
+
+
+def test_a_label_without_rows_is_taken_out_of_what_is_edited(browser: Browser, up: Studio) -> None:
+    """The edits that are not saved yet stay, and its button saves nothing by itself."""
+    project_of(Workspace(up.folder)).split()
+    with signed_in(browser, up, "editor") as visitor:
+        page = _open(visitor)
+        page.get_by_label("Requests per month").fill("500")
+        content = page.locator(".cm-content")
+        expect(content).to_contain_text("monthly_requests: 500")
+        page.locator(".cm-line", has_text="labels").click()
+        page.keyboard.press("End")
+        page.keyboard.press("Backspace")
+        page.keyboard.type(", other]")
+        expect(page.get_by_text("No row that is used has the label 'other'")).to_be_visible()
+        page.get_by_role("button", name="Take it out").click()
+        expect(content).not_to_contain_text("other")
+        expect(content).to_contain_text("monthly_requests: 500")
+        assert "500" not in (up.folder / "assay.yaml").read_text()
+        _save(page)
+        expect(page.get_by_text("No row that is used")).to_have_count(0)
+        expect(page.get_by_text("No unsaved changes")).to_be_visible()
+        assert "monthly_requests: 500" in (up.folder / "assay.yaml").read_text()
 
 
 def test_a_viewer_looks(browser: Browser, up: Studio) -> None:

@@ -57,7 +57,10 @@ CODES: dict[str, tuple[Severity, str]] = {
     "target-not-trained": ("warning", "the last turn, which is measured, has weight 0"),
     # Tools
     "bad-tools": ("error", "the tool definitions cannot be read"),
-    "bad-tool-call": ("error", "a tool call without a function name, not an object, or written as text"),
+    "bad-tool-call": (
+        "error",
+        "a tool call without a function name, not an object, or written as text",
+    ),
     "arguments-not-json": (
         "error",
         "the arguments of a tool call are not a string with a JSON object",

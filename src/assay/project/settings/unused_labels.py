@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from assay.config import Config
 from assay.data.contents import quote_label
 from assay.data.split import has_split, read_manifest
 from assay.errors import DataError, HoldoutError
@@ -14,13 +15,20 @@ from assay.project.workspace import Workspace, project_of
 MOST_NAMED = 5
 
 
-def find_unused_labels(workspace: Workspace) -> list[str]:
+def find_unused_labels(workspace: Workspace, edited: Config | None = None) -> list[str]:
     """The labels of the settings that no row of the present split has; none where it has a part of
-    the rows alone, or there is no split."""
+    the rows alone, or there is no split.
+
+    Args:
+        edited: settings that are not saved yet; None: those that are.
+    """
     project = workspace.project
-    if project is None or project.config.task != "label" or project.config.labels is None:
+    if project is None:
         return []
-    config, data = project.config, project.config.data
+    config = edited or project.config
+    data = config.data
+    if config.task != "label" or config.labels is None:
+        return []
     if (data.train_rows, data.holdout_rows) != (None, None) or not has_split(project.split_folder):
         return []
     try:
@@ -28,9 +36,7 @@ def find_unused_labels(workspace: Workspace) -> list[str]:
     except (DataError, HoldoutError):
         return []
     abstain = None if config.knowledge is None else config.knowledge.abstain
-    return [
-        one for one in project.config.labels if one != abstain and not any(classes.get(one, ()))
-    ]
+    return [one for one in config.labels if one != abstain and not any(classes.get(one, ()))]
 
 
 def describe_unused(labels: list[str]) -> str:
@@ -49,7 +55,7 @@ def describe_unused(labels: list[str]) -> str:
 
 
 def remove_unused_labels(workspace: Workspace) -> list[str]:
-    """Take them out of the labels, and out of the system prompt where one is a line of a list.
+    """Take them out of the settings, see `settings_without`.
 
     Returns:
         Those that the system prompt still speaks of otherwise.
@@ -58,11 +64,22 @@ def remove_unused_labels(workspace: Workspace) -> list[str]:
         AssayError: as `assay.project.settings.save`.
     """
     config = project_of(workspace).config
-    unused = set(find_unused_labels(workspace))
+    values, mentioned = settings_without(config, find_unused_labels(workspace))
+    settings.change(workspace, values, "labels that no row has")
+    return mentioned
+
+
+def settings_without(config: Config, labels: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Settings without labels: without them in the system prompt, too, where one is a line of a
+    list.
+
+    Returns:
+        The settings that change, by their paths; the labels that the system prompt still speaks
+        of otherwise, sorted.
+    """
     lines = config.system_prompt.splitlines()
-    kept = "\n".join(line for line in lines if line.strip().removeprefix("- ") not in unused)
-    values: dict[str, Any] = {"labels": [one for one in config.labels or () if one not in unused]}
+    kept = "\n".join(line for line in lines if line.strip().removeprefix("- ") not in labels)
+    values: dict[str, Any] = {"labels": [one for one in config.labels or () if one not in labels]}
     if kept != config.system_prompt.rstrip("\n"):
         values["system_prompt"] = kept
-    settings.change(workspace, values, "labels that no row has")
-    return sorted(label for label in unused if label in kept)
+    return values, sorted(label for label in labels if label in kept)

@@ -21,9 +21,7 @@ def show_unused_labels(context: PageContext, refresh: Refresh) -> None:
     async def remove() -> None:
         left = await context.do(remove_labels)
         notify("The labels were changed in Settings.")
-        if left:
-            named = ", ".join(map(quote_label, left))
-            advise(f"The system prompt in Settings still mentions {named}. Correct it there.")
+        advise_of_prompt(left, "The system prompt in Settings")
         await refresh()
 
     async def show() -> None:
@@ -32,11 +30,22 @@ def show_unused_labels(context: PageContext, refresh: Refresh) -> None:
             return
         box.set_visibility(True)
         with box:
-            w.text(unused_labels.describe_unused(labels), "warn note")
-            if context.may("editor"):
-                with w.row():
-                    label = "Take it out" if len(labels) == 1 else "Take them out"
-                    w.button(label, remove, icon="delete")
+            tell_unused_labels(labels, remove if context.may("editor") else None)
 
     with box:
         ui.timer(0.05, show, once=True)
+
+
+def tell_unused_labels(labels: list[str], remove: Refresh | None) -> None:
+    """Name them, with a button that takes them out; None: this person may not."""
+    w.text(unused_labels.describe_unused(labels), "warn note")
+    if remove is not None:
+        with w.row():
+            label = "Take it out" if len(labels) == 1 else "Take them out"
+            w.button(label, remove, icon="delete")
+
+
+def advise_of_prompt(labels: list[str], prompt: str) -> None:
+    """Say that the system prompt, named so, still speaks of labels, where it does."""
+    if labels:
+        advise(f"{prompt} still mentions {', '.join(map(quote_label, labels))}. Correct it there.")

@@ -14,7 +14,13 @@ from assay.config import CONFIG_FILE, Config, config_schema
 from assay.project import settings
 from assay.project.agents import drafts
 from assay.project.answer import names as served
-from assay.project.settings import Change, SettingsDraft, StaleSettingsError, Validation
+from assay.project.settings import (
+    Change,
+    SettingsDraft,
+    StaleSettingsError,
+    Validation,
+    unused_labels,
+)
 from assay.project.settings.redaction import without_secrets
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, lead_to
@@ -24,7 +30,7 @@ from assay.studio.session import PageContext, Refresh, action, is_admin
 from assay.studio.shared.another_project import another_project
 from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
 from assay.studio.shared.job_progress import show_edits_meanwhile
-from assay.studio.shared.unused_labels import show_unused_labels
+from assay.studio.shared.unused_labels import advise_of_prompt, tell_unused_labels
 from assay.studio.words import format_time
 
 
@@ -99,10 +105,11 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
 
     async def _show_more(self, parsed: ParsedText[Config]) -> None:
         found: Validation = parsed.more
-        too_long = ""
+        too_long, labels = "", []
         if parsed.value is not None:
             model, prompt = parsed.value.model, parsed.value.system_prompt
             too_long = await self._context.read(drafts.refuse_prompt, model, prompt)
+            labels = await self._context.read(unused_labels.find_unused_labels, parsed.value)
         follows = found.follows if self.is_changed else self._followed
         self._effects.set_visibility(bool(follows))
         self._effects_title.text = (
@@ -117,7 +124,20 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
                 w.text(note, "warn note")
             if too_long:
                 w.text(too_long, "warn note")
+            if labels:
+                tell_unused_labels(labels, self._remove_labels if self._open else None)
         self._lead()
+
+    async def _remove_labels(self) -> None:
+        """Take labels that no row has out of what is edited here, to be saved with the rest."""
+        config = (await self._parse(self._text)).value
+        if config is None:  # what is wrong with the text is told beside it
+            return
+        labels = await self._context.read(unused_labels.find_unused_labels, config)
+        values, mentioned = unused_labels.settings_without(config, labels)
+        await self._put(values)
+        self._check_later(show=True)
+        advise_of_prompt(mentioned, "The system prompt")
 
     def _lead(self) -> None:
         """Bring the setting that is wanted into view, once the form has its texts and its size."""
@@ -171,14 +191,9 @@ async def build(context: PageContext) -> None:
         )
         return
     await show_edits_meanwhile(context)
-    show_unused_labels(context, _reload)
     wanted = ui.context.client.request.query_params.getlist("setting")
     open_editor("Reading the settings", lambda reopen: _show_editor(context, wanted, reopen))
     another_project(context)
-
-
-async def _reload() -> None:
-    ui.navigate.reload()  # the browser asks, where something is not saved
 
 
 async def _show_editor(context: PageContext, wanted: list[str], reopen: Refresh) -> None:
