@@ -29,6 +29,7 @@ _SHOW = """(id) => {
   const field = getHtmlElement(id);
   for (let box = field; (box = box?.parentElement?.closest("details")); ) box.open = true;
   field?.scrollIntoView({ block: "center" });
+  field?.focus();
 }"""
 _CLOSE_NOTICES = """
 const shown = ".q-notification.notice:not(.offer) button";
@@ -220,7 +221,8 @@ def lead_to(field: Element) -> None:
     out of what is folded."""
     # Of the field's page: what was clicked to come here may be gone.
     field.client.run_javascript(call_expression(_SHOW, field.id))
-    field.run_method("focus")
+    if isinstance(field, ValidationElement):  # its input is within
+        field.run_method("focus")
 
 
 def add_choices(

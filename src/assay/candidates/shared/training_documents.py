@@ -93,9 +93,8 @@ def about_kept_out(context: Context) -> str:
     asked = sum(name in held for name in named)
     said = documents.describe()
     if named:
-        rows = say_count(len(named), "validation row")
-        asks = say_count(asked, "asks", "ask")
-        said += f" Of {rows} naming a document, {asks} about these."
+        name = say_count(len(named), "validation row that names", "validation rows that name")
+        said += f" {asked} of {name} a document {'asks' if asked == 1 else 'ask'} about these."
     return said
 
 
