@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from assay.quantities import say_number
@@ -50,6 +51,21 @@ class ShareListener(Protocol):
 
     def set_share(self, share: float) -> None:
         """From 0 to 1, as it looks now: less than before where the work turns out longer."""
+
+
+@runtime_checkable
+class RunKeeper(Protocol):
+    """A `Progress` of work that goes on at another machine where this one dies."""
+
+    def bring_run(self, folder: Path) -> None:
+        """Let the folder of a training hold what was kept of it last, by whichever machine."""
+
+    def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+        """Keep files of that folder for other machines, by their names in it, if it is time to.
+
+        Args:
+            at_once: the work is left now.
+        """
 
 
 def begin_stage(progress: Progress, doing: str, candidate: str) -> None:

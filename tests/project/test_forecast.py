@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,22 @@ def test_what_comes_as_told_is_not_spoken_of(heard: Heard) -> None:
     go(forecast, heard, 1.1)
     assert heard.lines == []
     assert forecast.pace().answers == pytest.approx(2 * 1.1, rel=0.05)
+
+
+def test_checkpoints_go_to_whoever_keeps_them(heard: Heard) -> None:
+    class Keeper(Heard):
+        def bring_run(self, folder: Path) -> None:
+            self.lines.append(f"bring {folder}")
+
+        def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+            self.lines.append(f"keep {folder} {files} {at_once}")
+
+    keeper = Keeper()
+    for inner in (keeper, heard):
+        forecast = Forecast(inner, TOLD)
+        forecast.bring_run(Path("run"))
+        forecast.keep_run(Path("run"), {}, at_once=True)
+    assert (keeper.lines, heard.lines) == (["bring run", "keep run {} True"], [])
 
 
 def test_a_correction_that_reads_as_before_is_not_told(heard: Heard) -> None:

@@ -22,6 +22,7 @@ from assay.config.yaml_text import edit
 from assay.errors import ConfigError, ObjectsError, StateError, UsageError
 from assay.jobs import queue
 from assay.jobs.identity import worker_name
+from assay.jobs.kept_runs import KeptRuns
 from assay.models.versions import load_version, save_version
 from assay.progress import SILENT
 from assay.project.state_move import account_of, move_state
@@ -226,6 +227,36 @@ def test_split_knowledge_and_answers_go_with_the_files(
         assert held() == ({} if bucket else whole)
     with Workspace(root).store.session() as session:
         assert list(session.scalars(select(SharedFileRow))) == []
+
+
+def test_checkpoints_go_to_where_a_worker_of_the_folder_finds_them(
+    root: Path, s3: S3Server, tmp_path: Path
+) -> None:
+    name(root, objects="s3://bkt")
+    move_state(root, SILENT)
+    store = Workspace(root).store
+    file = tmp_path / "weights"
+    for made in ("whole", "damaged"):
+        file.write_bytes(made.encode())
+        id = queue.enqueue(store, "p", "train", {})
+        job = queue.claim(store, "w", ["train"], id)
+        assert job is not None
+        folder = store.folder / "work" / made
+        folder.mkdir(parents=True)
+        files = {"choices.json": file, "checkpoints/step-00000004/weights.safetensors": file}
+        KeptRuns(store, job, pytest.fail).keep(folder, files, at_once=True)
+        queue.release(store, job)
+        shutil.rmtree(folder)
+    store.engine.dispose()
+    for key, data in s3.objects.items():
+        if b"damaged" in data:
+            s3.objects[key] = data.replace(b"damaged", b"changed")
+    name(root)
+    move_state(root, SILENT)
+    work = root / ".assay" / "work"
+    for place in ("choices.json", "checkpoints/step-00000004/weights.safetensors"):
+        assert (work / "whole" / place).read_bytes() == b"whole"
+    assert not (work / "damaged").exists()  # that job begins anew
 
 
 def test_a_version_that_is_damaged_keeps_all_in_the_bucket(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,8 +109,18 @@ class Stopping:
 
     at: int
     kind: str
+    kept: Path
     said: list[str] = field(default_factory=list)
     steps: int = 0
+
+    def bring_run(self, folder: Path) -> None:
+        if self.kept.exists():
+            shutil.copytree(self.kept, folder, dirs_exist_ok=True)
+
+    def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+        for name, file in files.items() if at_once else ():
+            (self.kept / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, self.kept / name)
 
     def say(self, line: str) -> None:
         self.said.append(line)
@@ -149,18 +160,19 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
         return job_of(request.getfixturevalue(base), tmp_path / name, progress, objective)
 
     whole = train(job("whole"))
-    stopping = Stopping(STEPS + 2, kind)
+    kept = tmp_path / "kept"  # at once, where the work is left: another machine has nothing else
+    stopping = Stopping(STEPS + 2, kind, kept)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         train(job("stopped", stopping))
     left = [path for path in (tmp_path / "stopped" / "work").rglob("*") if path.is_file()]
     assert {path.suffix for path in left} == {".safetensors", ".json"}
-    again = Stopping(-1, kind)
-    finished = train(job("stopped", again))
+    again, place = Stopping(-1, kind, kept), "elsewhere" if kind == "ctrl-c" else "stopped"
+    finished = train(job(place, again))
     assert again.said == [f"Continuing after step {goes_on} of {4 * STEPS}."]
     assert (finished.name, finished.points) == (whole.name, whole.points)
-    assert not list((tmp_path / "stopped" / "work").rglob("*.safetensors"))
+    assert not list((tmp_path / place / "work").rglob("*.safetensors"))
     steps = again.steps
-    assert train(job("stopped", again)) == finished
+    assert train(job(place, again)) == finished
     assert again.steps == steps
 
 

@@ -13,6 +13,7 @@ def bucket_sweeps(store: Store) -> Sequence[Callable[[Store], None]]:
         return ()
     from assay.compare import shared_results
     from assay.data import shared_split
+    from assay.jobs import kept_runs
     from assay.knowledge import build_transfer
     from assay.models.versions import sweep_versions
     from assay.store import blobs
@@ -23,4 +24,5 @@ def bucket_sweeps(store: Store) -> Sequence[Callable[[Store], None]]:
         shared_split.sweep,
         build_transfer.sweep,
         shared_results.sweep,
+        kept_runs.sweep,
     )

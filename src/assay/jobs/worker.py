@@ -19,14 +19,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
 
 from assay.errors import AssayError
 from assay.interrupt import heard, interrupt_main
-from assay.jobs import queue, recovery
-from assay.jobs.queue import Job, JobLostError
+from assay.jobs import kept_runs, queue, recovery
+from assay.jobs.kept_runs import KeptRuns
+from assay.jobs.queue import OVER, Job, JobLostError
 from assay.store.store import Store
 from assay.store.tables import JobRow, Table
 
@@ -84,6 +86,7 @@ class Work:
         self._progress: dict[str, Any] = {}
         self._share: float | None = (job.progress or {}).get("share")
         self._over = threading.Event()
+        self._runs = KeptRuns(store, job, self.say)
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -112,6 +115,15 @@ class Work:
         """How much of the whole job is done, which a bar of one task does not say; never less than
         before, though a job that goes on begins its tasks anew."""
         self._share = max(share, self.share)
+
+    def bring_run(self, folder: Path) -> None:
+        """Let a training go on from the checkpoint that the job's last worker has kept."""
+        self._runs.bring(folder)
+
+    def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+        """Keep a checkpoint of a training for whoever goes on with the job, see `RunKeeper`."""
+        if self.wish not in ("cancel", "lost"):
+            self._runs.keep(folder, files, at_once=at_once)
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:
@@ -225,7 +237,10 @@ class Worker:
                 self._tell(queue.finish, job, result.result, result.rows)
             else:
                 self._tell(queue.finish, job, result)
-        return queue.read(self.store, job.id)
+        left = queue.read(self.store, job.id)
+        if left.status in OVER:
+            kept_runs.forget(self.store, job.id)
+        return left
 
     def _interrupted(self, job: Job, wish: str) -> None:
         if wish == "lost":

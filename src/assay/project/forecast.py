@@ -14,7 +14,7 @@ import hashlib
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.models.device import cores
-from assay.progress import Progress, ShareListener, Task, format_duration
+from assay.progress import Progress, RunKeeper, ShareListener, Task, format_duration
 from assay.project.estimate import (
     Estimate,
     Pace,
@@ -198,6 +198,16 @@ class Forecast:
     def say(self, line: str) -> None:
         """Print a line, as `inner` does."""
         self._inner.say(line)
+
+    def bring_run(self, folder: Path) -> None:
+        """As `inner` does, if it keeps checkpoints."""
+        if isinstance(self._inner, RunKeeper):
+            self._inner.bring_run(folder)
+
+    def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+        """As `inner` does, if it keeps checkpoints."""
+        if isinstance(self._inner, RunKeeper):
+            self._inner.keep_run(folder, files, at_once=at_once)
 
     def stage(self, doing: str, candidate: str) -> None:
         """Learn from the stage that ends; another begins."""

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from assay.errors import ModelError, first_line
-from assay.progress import Progress
+from assay.progress import Progress, RunKeeper
 from assay.store.files import new_folder, sha256_file
 from assay.train import sealed
 from assay.train.reinforce.figures import RewardPoint
@@ -201,6 +201,32 @@ def last_step(folder: Path) -> int:
 def clear(folder: Path) -> None:
     """Remove every checkpoint of a run."""
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def bring(folder: Path, progress: Progress) -> None:
+    """Fetch the last checkpoint of a run from where whoever had the work last has kept it."""
+    if isinstance(progress, RunKeeper):
+        progress.bring_run(folder)
+
+
+def keep(folder: Path, progress: Progress, *, at_once: bool) -> None:
+    """Let other machines go on from the last checkpoint of a run, where the work may move there.
+
+    Args:
+        at_once: it is left now.
+    """
+    if isinstance(progress, RunKeeper):
+        progress.keep_run(folder, _needed(folder), at_once=at_once)
+
+
+def _needed(folder: Path) -> dict[str, Path]:
+    """What a run goes on from: the last checkpoint, its best weights, and the files beside."""
+    step = last_step(folder)
+    files = [*folder.glob("*.json"), *_path(folder, step).iterdir()]
+    best = _read_state(_path(folder, step))["state"]["best_step"]
+    if best not in (0, step):
+        files += [_path(folder, best) / name for name in (WEIGHTS, STATE)]
+    return {file.relative_to(folder).as_posix(): file for file in files}
 
 
 def _path(folder: Path, step: int) -> Path:

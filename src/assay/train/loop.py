@@ -69,7 +69,7 @@ class Run:
         self.optimizer = optimizer_of(settings, self.parameters)
         self.epoch_steps = math.ceil(len(job.train) / settings.rows_per_step)
         self.total_steps = self.epoch_steps * settings.epochs
-        self.started = time.monotonic()
+        self.started, self.interrupted = time.monotonic(), threading.Event()
         self.window = Throughput()  # since the last point
         self.heap = HeapLimit(model)
 
@@ -95,17 +95,17 @@ class Run:
         take_first(self.ranks, self.parameters.values())
         with (
             self.job.progress.task("training", self.total_steps, "steps") as bar,
-            interrupt_noted(heeded=self.ranks.number == 0) as interrupted,
+            interrupt_noted(heeded=self.ranks.number == 0) as self.interrupted,
             fast(self.model, getattr(torch, self.compute)),
             running(self.model),
         ):
             self.give_back_read()
             bar.advance(self.state.step)
             try:
-                self.go_on(interrupted, bar)
+                self.go_on(self.interrupted, bar)
             except RankLostError:
                 self.save()  # the step that could not be added up has changed nothing yet
-                if interrupted.is_set():
+                if self.interrupted.is_set():
                     raise KeyboardInterrupt from None
                 raise
 
@@ -374,7 +374,7 @@ class Run:
         return checkpoints.read_weights(self.job.folder, step)
 
     def save(self) -> None:
-        """Write a checkpoint of this moment, where files are written."""
+        """Write a checkpoint of this moment, where files are written; others may go on from it."""
         if self.ranks.number:
             return
         self.note_work()
@@ -382,6 +382,7 @@ class Run:
             moments = state_of(self.optimizer, self.parameters)
             weights = adapters.weights(self.model)
             checkpoints.save(self.job.folder, self.key, self.state, weights, moments)
+            checkpoints.keep(self.job.folder, self.job.progress, at_once=self.interrupted.is_set())
 
     def note_work(self) -> None:
         """Add the time since the last call, and the memory it took, to the account."""

@@ -124,6 +124,7 @@ def train_by_method(job: TrainingJob) -> TrainResult:
     method, job = job.spec, job.validate()
     said = "Another process is running this training; waiting for it to finish."
     with one_at_a_time(job.folder / "lock", lambda: job.progress.say(said)):
+        checkpoints.bring(job.folder, job.progress)  # first: they go with what was chosen there
         choices = choose(job)
         method.check(job.train)
         train, validation = (

@@ -139,6 +139,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
 
     def resume(self) -> None:
         """Go to the last checkpoint of this run, if there is one."""
+        checkpoints.bring(self.folder, self.job.progress)
         found = checkpoints.latest(self.folder, self.key, self.job.progress)
         if found is None:
             return
@@ -248,6 +249,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         }
         weights = adapters.weights(self.model)
         checkpoints.save(self.folder, self.key, self.state, weights, moments)
+        checkpoints.keep(self.folder, self.job.progress, at_once=self.interrupted.is_set())
 
 
 class _Trainer(Trainer):  # type: ignore[misc]

@@ -1,0 +1,152 @@
+"""Checkpoints of trainings in the bucket: a job goes on from them at another machine.
+
+    runs = KeptRuns(store, job, say)
+    runs.bring(folder)                            # before a training looks for its checkpoint
+    runs.keep(folder, files, at_once=False)       # after it has written one
+    forget(store, job.id)                         # the job is over
+
+Of each run of a job there is one archive, the newest, at `checkpoints/<job>/<run>` among the shared
+files. It is named in a transaction that only the owner of the job can make. So what a worker writes
+that was taken for dead is never used, and the next one replaces what it kept before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from assay.errors import NotFoundError, StoreError
+from assay.jobs import queue
+from assay.jobs.queue import OVER, Job, JobLostError
+from assay.store import archives, unnamed_objects
+from assay.store.files import new_folder, write_atomic
+from assay.store.objects import ObjectDamageError
+from assay.store.store import Store
+
+FOLDER = "checkpoints"
+"""Of the archives; in a run's folder, of what they hold."""
+LEAST_S = 60.0
+"""Between two that are kept, at least."""
+PAUSES = 10
+"""Times as long as one took to be kept, no other is: it takes a tenth of the time at most."""
+_NOTE = ".kept"
+"""In a run's folder: the object that was kept or brought last."""
+
+
+class KeptRuns:
+    """What a worker does with the checkpoints of a job.
+
+    Args:
+        job: as the worker has claimed it.
+        say: tells whoever watches the job.
+    """
+
+    def __init__(self, store: Store, job: Job, say: Callable[[str], None]) -> None:
+        self._store, self._job, self._say = store, job, say
+        self._due = time.monotonic() + LEAST_S
+        self._has_complained = False
+
+    def bring(self, folder: Path) -> None:
+        """Let a run's folder hold what was kept of it, unless that came from this folder.
+
+        Where it cannot be had, or is damaged, the run goes on from what is here.
+        """
+        if self._store.bucket is None:
+            return
+        try:
+            _bring(self._store, self._path(folder), folder)
+        except (StoreError, NotFoundError) as error:
+            self._say(
+                f"The checkpoint in the bucket cannot be used, and training goes on from what this "
+                f"machine has: {error}"
+            )
+
+    def keep(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+        """Keep files of a run's folder in the place of those before, if it is time to.
+
+        Where the bucket is away, that is said once, and tried again with a later checkpoint.
+
+        Args:
+            files: by their names in it.
+            at_once: it is, whenever the last were kept.
+
+        Raises:
+            JobLostError: the job is another worker's by now; what that one keeps stays.
+        """
+        began = time.monotonic()
+        if self._store.bucket is None or (began < self._due and not at_once):
+            return
+        try:
+            archive = archives.pack(self._store, files)
+            try:
+                with queue.as_owner(self._store, self._job) as session:
+                    gone = archives.name(session, self._path(folder), archive)
+            except JobLostError:
+                unnamed_objects.discard(self._store, archive.object)
+                raise
+            write_atomic(folder / _NOTE, archive.object)
+            unnamed_objects.remove_doomed(self._store, gone)
+        except (StoreError, OSError) as error:
+            if not self._has_complained:
+                self._has_complained = True
+                self._say(
+                    "A checkpoint could not be copied to the bucket; training goes on, and a later "
+                    f"one is tried: {error}"
+                )
+        ended = time.monotonic()
+        self._due = ended + max(LEAST_S, PAUSES * (ended - began))
+
+    def _path(self, folder: Path) -> str:
+        run = folder.relative_to(self._store.folder / "work").as_posix()
+        return f"{FOLDER}/{self._job.id}/{run}"
+
+
+def forget(store: Store, job: str) -> None:
+    """Remove what was kept of a job that is over."""
+    rows = archives.rows_below(store, f"{FOLDER}/{job}")
+    if not rows:
+        return
+    with store.session() as session:
+        gone = [name for row in rows for name in archives.forget(session, row.path)]
+    unnamed_objects.remove_doomed(store, gone)
+
+
+def sweep(store: Store) -> None:
+    """Remove what was kept of jobs that ended without a worker."""
+    for job in {row.path.split("/")[1] for row in archives.rows_below(store, FOLDER)}:
+        try:
+            is_over = queue.read(store, job).status in OVER
+        except NotFoundError:
+            is_over = True
+        if is_over:
+            forget(store, job)
+
+
+def copy_to_folder(store: Store) -> None:
+    """Put what was kept to where a worker of this folder finds it, once there is no bucket.
+
+    Raises:
+        ObjectsError: the bucket is out of reach.
+    """
+    for row in archives.rows_below(store, FOLDER):
+        _, _, run = row.path.split("/", 2)
+        with suppress(NotFoundError, ObjectDamageError):  # whose job begins anew
+            _bring(store, row.path, store.folder / "work" / run)
+
+
+def _bring(store: Store, path: str, folder: Path) -> None:
+    row = archives.row_of(store, path)
+    note = folder / _NOTE
+    if row is None or (note.exists() and note.read_text() == row.object):
+        return
+    with archives.unpacked(store, path) as (files, row):
+        note.unlink(missing_ok=True)  # first: a kill in between lets it be brought again
+        for file in files.glob("*.json"):
+            write_atomic(folder / file.name, file.read_bytes())
+        with new_folder(folder / FOLDER) as draft:
+            for step in (files / FOLDER).iterdir():
+                os.replace(step, draft / step.name)
+        write_atomic(note, row.object)

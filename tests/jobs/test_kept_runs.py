@@ -1,0 +1,210 @@
+"""A training that goes on at another machine: from the last checkpoint, to the same bits; and what
+a worker that was taken for dead, a bucket that is away or a damaged object do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from tests.jobs.tiny_tuning import PROJECT, done, queued
+from tests.s3 import S3Server
+from tests.store.test_objects import opened
+
+from assay.jobs import kept_runs, queue, recovery, tuning_work
+from assay.jobs.events import read_events
+from assay.jobs.identity import worker_name
+from assay.jobs.kept_runs import KeptRuns
+from assay.jobs.queue import Job, JobLostError
+from assay.models.versions import load_version
+from assay.store import archives
+from assay.store.files import sha256_file
+from assay.store.store import Store
+from assay.train.job import StepReport, TrainingJob
+
+BUCKET = "s3://bkt/here"
+
+
+class Death(BaseException):
+    """Ends a worker as SIGKILL does: nothing that it would do at its end is done."""
+
+
+@pytest.fixture
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each checkpoint is kept."""
+    monkeypatch.setattr(kept_runs, "LEAST_S", 0.0)
+    monkeypatch.setattr(kept_runs, "PAUSES", 0)
+
+
+@pytest.fixture
+def stores(tmp_path: Path, s3: S3Server, database: str) -> list[Store]:
+    """Two folders of one state."""
+    return [opened(tmp_path / name, BUCKET, database) for name in ("one", "two")]
+
+
+def told(store: Store, id: str) -> list[str]:
+    return [event.message for event in read_events(store, id)]
+
+
+def kept(s3: S3Server) -> list[str]:
+    return [name for name in s3.objects if "/archives/" in name]
+
+
+def claimed(store: Store, id: str, worker: str) -> Job:
+    job = queue.claim(store, worker, ["train"], id)
+    assert job is not None
+    return job
+
+
+def weights(store: Store, version: str) -> str:
+    loaded = load_version(store, version)  # holds the copy of one that is in a bucket
+    return sha256_file(loaded.folder / "adapter_model.safetensors")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_tiny", "_often", "one_thread")
+def test_a_training_goes_on_at_another_machine_to_the_same_bits(
+    tmp_path: Path, s3: S3Server, stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        tuning_work,
+        "TrainingJob",
+        partial(TrainingJob, compute="float32", checkpoint_seconds=0),
+    )
+    whole = Store(tmp_path / "whole")
+    alone = done(whole, queued(whole))
+    assert alone.result is not None
+
+    one, two = stores
+    id = queued(one)
+    note = tuning_work._Run.note
+
+    def dying(run: tuning_work._Run, report: StepReport) -> None:
+        note(run, report)
+        if report.step == 11:
+            raise Death
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning_work._Run, "note", dying)
+        with pytest.raises(Death):
+            done(one, id)
+    assert len(kept(s3)) == 1  # the newest, of step 10, with the best weights, of step 8
+    recovery.revive(two, dead_workers={worker_name()})
+    tuning = done(two, id)
+    assert tuning.status == "succeeded", tuning.error
+    assert "Continuing after step 10 of 16." in told(two, id)
+    assert tuning.result is not None
+    assert tuning.result["version"] == alone.result["version"]
+    assert weights(two, tuning.result["version"]) == weights(whole, alone.result["version"])
+    assert kept(s3) == []
+    assert archives.rows_below(two, kept_runs.FOLDER) == []
+
+
+def run_with(store: Store, data: bytes) -> tuple[Path, dict[str, Path]]:
+    """A run's folder with a checkpoint, and what of it is kept."""
+    folder = store.folder / "work" / "ftjob-1" / "run"
+    step = folder / "checkpoints" / "step-00000001" / "weights.safetensors"
+    step.parent.mkdir(parents=True, exist_ok=True)
+    step.write_bytes(data)
+    (folder / "choices.json").write_bytes(data)
+    return folder, {str(path.relative_to(folder)): path for path in (step, folder / "choices.json")}
+
+
+def weights_in(folder: Path) -> bytes:
+    return (folder / "checkpoints" / "step-00000001" / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.usefixtures("_often")
+def test_who_was_taken_for_dead_replaces_nothing(s3: S3Server, stores: list[Store]) -> None:
+    one, two = stores
+    id = queue.enqueue(one, PROJECT, "train", {})
+    said: list[str] = []
+    slow = KeptRuns(one, claimed(one, id, "slow"), said.append)
+    slow.keep(*run_with(one, b"1"), at_once=False)
+    recovery.revive(two, dead_workers={"slow"})
+    job = claimed(two, id, "next")
+    runs = KeptRuns(two, job, said.append)
+    folder = two.folder / "work" / "ftjob-1" / "run"
+    runs.bring(folder)
+    assert (weights_in(folder), (folder / "choices.json").read_bytes()) == (b"1", b"1")
+    with pytest.raises(JobLostError):
+        slow.keep(*run_with(one, b"late"), at_once=True)
+    assert len(kept(s3)) == 1
+    # What is here counts as long as nobody else has kept anything since.
+    run_with(two, b"2")
+    runs.bring(folder)
+    assert weights_in(folder) == b"2"
+    runs.keep(*run_with(two, b"3"), at_once=False)
+    queue.release(two, job)
+    KeptRuns(one, claimed(one, id, "slow"), said.append).bring(one.folder / "work/ftjob-1/run")
+    assert weights_in(one.folder / "work" / "ftjob-1" / "run") == b"3"
+    assert (len(kept(s3)), said) == (1, [])
+    assert queue.ask(one, id, "cancel").wish == "cancel"
+    kept_runs.sweep(one)
+    assert len(kept(s3)) == 1  # a worker has it still
+    recovery.revive(one, dead_workers={"slow"})
+    kept_runs.sweep(two)
+    assert kept(s3) == []
+
+
+@pytest.mark.usefixtures("_often")
+def test_a_training_goes_on_where_the_bucket_is_away_or_damaged(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    store = opened(tmp_path / "one", BUCKET)
+    id = queue.enqueue(store, PROJECT, "train", {})
+    said: list[str] = []
+    runs = KeptRuns(store, claimed(store, id, "w"), said.append)
+    folder, files = run_with(store, b"1" * 100)
+    s3.before = lambda method, path: 400
+    runs.keep(folder, files, at_once=False)
+    runs.keep(folder, files, at_once=False)
+    assert len(said) == 1
+    assert "could not be copied to the bucket; training goes on" in said[0]
+    s3.before = lambda method, path: None
+    runs.keep(folder, files, at_once=False)
+    [name] = kept(s3)
+
+    (folder / kept_runs._NOTE).unlink()
+    run_with(store, b"here")
+    whole = s3.objects[name]
+    for damaged in (whole[:-512], whole.replace(b"11", b"12", 1), None):
+        s3.objects.pop(name)
+        if damaged is not None:
+            s3.objects[name] = damaged
+        runs.bring(folder)
+        assert weights_in(folder) == b"here"
+        s3.objects[name] = whole
+    s3.before = lambda method, path: 400
+    runs.bring(folder)
+    assert weights_in(folder) == b"here"
+    assert len(said) == 5
+    assert all("goes on from what this machine has" in line for line in said[1:])
+    s3.before = lambda method, path: None
+    runs.bring(folder)
+    assert weights_in(folder) == b"1" * 100
+
+
+def test_not_each_checkpoint_is_kept(s3: S3Server, tmp_path: Path) -> None:
+    store = opened(tmp_path / "one", BUCKET)
+    id = queue.enqueue(store, PROJECT, "train", {})
+    runs = KeptRuns(store, claimed(store, id, "w"), lambda line: None)
+    runs.keep(*run_with(store, b"1"), at_once=False)
+    assert kept(s3) == []  # a training of less than a minute has not begun it
+    runs.keep(*run_with(store, b"1"), at_once=True)
+    first = kept(s3)
+    runs.keep(*run_with(store, b"2"), at_once=False)
+    assert kept(s3) == first
+    runs.keep(*run_with(store, b"3"), at_once=True)  # it is paused
+    assert len(kept(s3)) == 1
+    assert kept(s3) != first
