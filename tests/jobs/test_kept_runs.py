@@ -3,7 +3,8 @@ a worker that was taken for dead, a bucket that is away or a damaged object do t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,10 @@ BUCKET = "s3://bkt/here"
 
 class Death(BaseException):
     """Ends a worker as SIGKILL does: nothing that it would do at its end is done."""
+
+
+def die() -> None:
+    raise Death
 
 
 @pytest.fixture
@@ -89,20 +94,24 @@ def test_a_training_goes_on_at_another_machine_to_the_same_bits(
     id = queued(one)
     note = tuning_work._Run.note
 
-    def dying(run: tuning_work._Run, report: StepReport) -> None:
-        note(run, report)
-        if report.step == 11:
-            raise Death
+    at: dict[int, Callable[[], None]] = {11: die, 14: partial(signal.raise_signal, signal.SIGINT)}
 
-    with monkeypatch.context() as patch:
-        patch.setattr(tuning_work._Run, "note", dying)
-        with pytest.raises(Death):
-            done(one, id)
+    def noted(run: tuning_work._Run, report: StepReport) -> None:
+        note(run, report)
+        at.pop(report.step, lambda: None)()
+
+    monkeypatch.setattr(tuning_work._Run, "note", noted)
+    with pytest.raises(Death):
+        done(one, id)
     assert len(kept(s3)) == 1  # the newest, of step 10, with the best weights, of step 8
     recovery.revive(two, dead_workers={worker_name()})
-    tuning = done(two, id)
+    monkeypatch.setattr(kept_runs, "LEAST_S", 3600.0)
+    with pytest.raises(KeyboardInterrupt):  # whoever leaves in good order keeps all that is done
+        done(two, id)
+    tuning = done(one, id)
     assert tuning.status == "succeeded", tuning.error
-    assert "Continuing after step 10 of 16." in told(two, id)
+    goes_on = [line for line in told(two, id) if line.startswith("Continuing")]
+    assert goes_on == [f"Continuing after step {step} of 16." for step in (10, 14)]
     assert tuning.result is not None
     assert tuning.result["version"] == alone.result["version"]
     assert weights(two, tuning.result["version"]) == weights(whole, alone.result["version"])
