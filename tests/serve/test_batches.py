@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,12 +22,15 @@ from assay.jobs.left_batches import settle_left
 from assay.jobs.recovery import MOST_ATTEMPTS
 from assay.project.jobs import batches as project_batches
 from assay.serve import batch_input, batch_lines, batch_requests, batch_run
+from assay.store import archives
 from assay.store.audit import entries
 from assay.store.store import Store
 from assay.store.stored_files import path_of
 from assay.store.tables import BatchRow, JobRow, now
-from tests.serve.running import PATIENCE_S, STARTER, Running
+from tests.s3 import S3Server
+from tests.serve.running import PATIENCE_S, STARTER, Running, running
 from tests.serve.scripted import ThreeNumbers
+from tests.serve.two_servers import soon
 
 CHAT = "/v1/chat/completions"
 OVER = ("failed", "completed", "expired", "cancelled")
@@ -144,6 +148,40 @@ def test_its_files_may_be_in_a_bucket(
     assert len(read(client, batch.output_file_id)) == 3
     assert not path_of(store, batch.input_file_id).exists()
     assert not path_of(store, batch.output_file_id).exists()
+
+
+def test_a_server_without_its_folder_goes_on_behind_the_answers_in_the_bucket(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_OBJECTS", "s3://bkt/here")
+    monkeypatch.setattr(batch_lines, "SHARE_S", 0.05)
+    with running(tmp_path) as server, server.client() as client:
+        store = server.workspace.store
+        server.engine.pause_s = 0.05
+        made = created(client, [line(f"id-{n}") for n in range(40)])
+        folder = batch_answers.folder_of(store, made.id)
+        soon(lambda: len(shared(store)) >= 2)  # while it is under way
+        queue.ask(store, made.id, "pause")
+        assert_job(server, made.id, "paused")
+        here = batch_answers.collect(store, made.id).places
+        assert len(shared(store)) == len(batch_answers.logs(store, made.id))
+        assert 0 < len(here) < 40
+        shutil.rmtree(folder)
+        queue.resume(store, made.id)
+        batch = waited(client, made.id)
+        assert batch.status == "completed", batch
+        assert list(read(client, batch.output_file_id)) == [f"id-{n}" for n in range(40)]
+        assert batch.usage.output_tokens == 40
+        asked = Counter(messages[-1].content for messages, _, _ in server.engine.asked)
+        assert set(asked) == {f"id-{n}" for n in range(40)}
+        assert {asked[f"id-{number - 1}"] for number in here} == {1}  # nothing is asked again
+        assert_job(server, made.id, "succeeded")
+        assert shared(store) == []
+        assert not [name for name in s3.objects if "/archives/" in name]
+
+
+def shared(store: Store) -> list[str]:
+    return [row.path for row in archives.rows_below(store, "work")]
 
 
 def test_it_outlives_a_place_for_files_that_is_away(

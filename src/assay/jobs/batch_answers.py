@@ -68,6 +68,11 @@ def new_log(store: Store, batch: str) -> Path:
     return folder_of(store, batch) / f"answers-{secrets.token_hex(8)}.jsonl"
 
 
+def logs(store: Store, batch: str) -> list[Path]:
+    """The files with answers, in the order in which they count."""
+    return sorted(folder_of(store, batch).glob("answers-*.jsonl"))
+
+
 def new_provider_file(store: Store, batch: str) -> Path:
     """A file for what a provider's batch asks of this one."""
     return folder_of(store, batch) / f"provider-{secrets.token_hex(8)}.json"
@@ -130,7 +135,7 @@ def usage_of(body: bytes) -> Counter[str]:
 def collect(store: Store, batch: str) -> Answers:
     """All answers that are on disk; what a kill has cut is none."""
     found = Answers()
-    for path in sorted(folder_of(store, batch).glob("answers-*.jsonl")):
+    for path in logs(store, batch):
         offset = 0
         with path.open("rb") as file:
             for kept in file:

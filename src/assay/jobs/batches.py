@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 
 from assay.config.strict import ClosedModel
 from assay.errors import NotFoundError, StateError
-from assay.jobs import batch_answers, queue
+from assay.jobs import batch_answers, queue, shared_answers
 from assay.jobs.metadata import Metadata
 from assay.jobs.queue import Job
 from assay.store import stored_files
@@ -325,6 +325,8 @@ def settle(
     """
     batch = read(store, id)
     if batch.outcome is None:
+        if job is None:
+            shared_answers.bring(store, id)
         found = batch_answers.collect(store, id)
         output = batch_answers.write_output(store, found)
         untried = unanswered if batch.begun is not None else None  # its lines may be anything
@@ -351,6 +353,7 @@ def settle(
                         stored_files.discard(store, written.id)
     if not batch_answers.provider_files(store, id):  # else it is needed to cancel these
         shutil.rmtree(batch_answers.folder_of(store, id), ignore_errors=True)
+    shared_answers.forget(store, id)
 
 
 def _end(

@@ -13,7 +13,7 @@ def bucket_sweeps(store: Store) -> Sequence[Callable[[Store], None]]:
         return ()
     from assay.compare import shared_results
     from assay.data import shared_split
-    from assay.jobs import kept_runs
+    from assay.jobs import kept_runs, shared_answers
     from assay.knowledge import build_transfer
     from assay.models.versions import sweep_versions
     from assay.store import blobs
@@ -25,4 +25,5 @@ def bucket_sweeps(store: Store) -> Sequence[Callable[[Store], None]]:
         build_transfer.sweep,
         shared_results.sweep,
         kept_runs.sweep,
+        shared_answers.sweep,
     )

@@ -106,12 +106,7 @@ class KeptRuns:
 
 def forget(store: Store, job: str) -> None:
     """Remove what was kept of a job that is over."""
-    rows = archives.rows_below(store, f"{FOLDER}/{job}")
-    if not rows:
-        return
-    with store.session() as session:
-        gone = [name for row in rows for name in archives.forget(session, row.path)]
-    unnamed_objects.remove_doomed(store, gone)
+    archives.forget_below(store, f"{FOLDER}/{job}")
 
 
 def sweep(store: Store) -> None:

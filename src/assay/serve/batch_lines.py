@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assay.jobs import batch_answers
+from assay.errors import StoreError
+from assay.jobs import batch_answers, shared_answers
 from assay.jobs.batch_answers import format_answer, usage_of
 from assay.jobs.batches import EVAL_ITEMS, Batch
 from assay.project.answer.lines import AnsweredLine, OutgoingLine
@@ -26,8 +29,11 @@ FIRST_PAUSE_S = 1.0
 """Before lines are asked again that a budget had no room for."""
 MOST_SHORT = 16
 """Of these that have no room again, before the others wait for the next time."""
+SHARE_S = 30.0
+"""Between two times that other servers are let have the answers."""
 FEW_ITEMS = 64
 """So many items of an eval's run are asked one by one: who starts one mostly waits for it."""
+log = logging.getLogger("assay.serve")
 
 
 class BatchLines:
@@ -39,7 +45,8 @@ class BatchLines:
         store = work.workspace.store
         self._path = batch_answers.input_of(store, batch.id)
         self._index = RequestIndex(self._path)
-        self._log = AnswerLog(batch_answers.new_log(store, batch.id), work.in_thread)
+        new_log = partial(batch_answers.new_log, store, batch.id)
+        self._log = AnswerLog(new_log, work.in_thread)
         self._away = ProviderBatches(work, self._take)
         self._left: set[int] = set()
         self._short = self._tried = 0
@@ -48,9 +55,11 @@ class BatchLines:
 
     async def answer(self) -> None:
         """Answer those that have no answer yet, until all have one or the batch is to end."""
-        work = self._work
-        found = await work.at_length(batch_answers.collect, work.workspace.store, self._batch.id)
+        work, store = self._work, self._work.workspace.store
+        await work.at_length(shared_answers.bring, store, self._batch.id)
+        found = await work.at_length(batch_answers.collect, store, self._batch.id)
         work.tally.begin(found)
+        sharing = asyncio.create_task(self._share_regularly())
         try:
             known = found.places.keys() | await self._away.resume(found.places)
             lines = requests_of(self._path, lambda number: number not in known)
@@ -69,8 +78,29 @@ class BatchLines:
                 pause = min(2 * pause, LONGEST_PAUSE_S) if is_stuck else FIRST_PAUSE_S
                 lines = self._again()
         finally:
+            sharing.cancel()
+            await asyncio.wait({sharing})
             await self._away.close()
             await self._log.close()
+            if work.end.is_departure():
+                await self._share()
+
+    async def _share_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(SHARE_S)
+            await self._share()
+
+    async def _share(self) -> None:
+        """Let other servers have the answers that are here, where there is a bucket."""
+        store, id = self._work.workspace.store, self._batch.id
+        if store.bucket is None:
+            return
+        await self._log.begin_anew()
+        try:
+            share = partial(shared_answers.share, besides=self._log.path)
+            await self._work.at_length(share, store, id)
+        except StoreError as error:  # the next time will do
+            log.warning("%s: other servers do not have its last answers yet: %s", id, error)
 
     async def _wait(self, seconds: float) -> None:
         self._work.is_waiting = True
@@ -194,10 +224,18 @@ class BatchLines:
 
 
 class AnswerLog:
-    """Appends answers to a file; those that come close together go to the disk together."""
+    """Appends answers to a file; those that come close together go to the disk together.
 
-    def __init__(self, path: Path, in_thread: Callable[..., Awaitable[Any]]) -> None:
-        self._path, self._in_thread = path, in_thread
+    Args:
+        new: says where the next file is to be.
+
+    Attributes:
+        path: of the one that is written now.
+    """
+
+    def __init__(self, new: Callable[[], Path], in_thread: Callable[..., Awaitable[Any]]) -> None:
+        self.path, self._new, self._in_thread = new(), new, in_thread
+        self._turn = asyncio.Lock()
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -208,6 +246,12 @@ class AnswerLog:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
         await done
+
+    async def begin_anew(self) -> None:
+        """Nothing more is written to the file that there is."""
+        async with self._turn:
+            if self.path.exists():
+                self.path = self._new()
 
     async def close(self) -> None:
         """Wait for what is being written."""
@@ -220,7 +264,8 @@ class AnswerLog:
             error: Exception | None = None
             try:
                 data = b"".join(answer for answer, _ in some)
-                await self._in_thread(append_durable, self._path, data)
+                async with self._turn:
+                    await self._in_thread(append_durable, self.path, data)
             except Exception as problem:
                 error = problem
             for _, done in some:

@@ -91,6 +91,16 @@ def forget(session: Session, path: str) -> list[str]:
     return gone
 
 
+def forget_below(store: Store, folder: str) -> None:
+    """The same of all paths below one; the archives are removed."""
+    rows = rows_below(store, folder)
+    if not rows:
+        return
+    with store.session() as session:
+        gone = [object for row in rows for object in forget(session, row.path)]
+    unnamed_objects.remove_doomed(store, gone)
+
+
 def row_of(store: Store, path: str) -> SharedFileRow | None:
     """What is known of the archive of a path; None: there is none."""
     with store.session() as session:
