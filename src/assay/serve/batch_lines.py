@@ -136,7 +136,7 @@ class BatchLines:
         finally:
             ended.cancel()
             everything.cancel()
-            await asyncio.gather(*several, return_exceptions=True)
+            await asyncio.gather(everything, *several, return_exceptions=True)
 
     async def _answer_lines(self, lines: Iterator[BatchLine], turn: asyncio.Lock) -> None:
         """One line after the other."""
