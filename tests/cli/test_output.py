@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from assay.cli import output
+from assay.cli import output, traces
 from assay.cli.trained import print_trained
 from assay.compare.report import general_ability
 from assay.project.estimate import Estimate, Pace, Stage
@@ -60,6 +61,20 @@ def test_a_value_that_somebody_wrote_stays_in_its_cell(capsys: pytest.CaptureFix
     output.print_table(("agent", "reason", "doubt"), [("a@1", reason, "none")])
     _, line = capsys.readouterr().out.splitlines()
     assert line.split() == ["a@1", r"[bold]why\x1b]0;x\x07\n\x1b[31mb@1", "none"]
+
+
+def test_a_trace_that_calls_a_function_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+    function = {"name": "find_ferry", "arguments": '{"to": "Kiel"}'}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": function}]}
+    trace = SimpleNamespace(
+        id="t", release="r", messages=[call, {"role": "tool", "content": "none"}], answer=call,
+        thumb=None, corrected=None, sampled=False, masked=0, at=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    traces._print_traces([trace])
+    traces._print_trace(trace)
+    said = capsys.readouterr().out
+    assert "none   find_ferry(t" in said
+    assert said.count('assistant: find_ferry(to: "Kiel")') == 2
 
 
 @pytest.mark.parametrize("found", ["/usr/bin/assay", None])

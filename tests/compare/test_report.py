@@ -49,6 +49,7 @@ from assay.compare.settling import two_digits
 from assay.config import Costs
 from assay.errors import on_page
 from assay.evaluate.label_noise import SecondLook
+from assay.example import ToolCall, call_text
 from assay.project.comparison import Comparison
 
 from .sample import sample_result, sample_rows
@@ -84,6 +85,17 @@ def test_texts_of_the_data_cannot_become_markup(tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<b>now</b>" not in page
+
+
+def test_calls_stand_in_the_page_as_people_read_them() -> None:
+    row = sample_rows(1)[0]
+    call = call_text(ToolCall("", "find_ferry", '{"to": "<b>Kiel</b>"}'))
+    row = row.model_copy(update={"reference": call, "answers": dict.fromkeys(row.answers, call)})
+    result = sample_result(60).model_copy(update={"task": "tools"})
+    page = html.render(result, [row], redacted=False)
+    assert "tool_call" not in page
+    assert 'find_ferry(to: "<b>Kiel</b>")' in unescape(page)
+    assert "<b>Kiel" not in page
 
 
 def test_a_redacted_report_has_figures_and_no_texts(tmp_path: Path) -> None:

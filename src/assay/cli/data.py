@@ -177,12 +177,12 @@ def split(folder: Folder = Path(".")) -> Any:
 
 
 def _print_examples(examples: Any) -> None:
+    from assay.chat.plain_calls import say_turn
+
     for example in examples:
         print(f"# {example.id}")
         for message in example.messages:
-            print(f"{message.role}: {message.content}")
-            for call in message.tool_calls:
-                print(f"  calls {call.name}({call.arguments})")
+            print(f"{message.role}: {say_turn(message)}")
         print()
 
 
@@ -265,11 +265,13 @@ def approve(
 
 
 def _print_doubtful(review: Any) -> None:
+    from assay.chat.plain_calls import say_answer
+
     print(review.sentence)
     for row in review.rows:
-        print(f"\n# {row.id}\n{row.input}\nlabel: {row.label}")
+        print(f"\n# {row.id}\n{row.input}\nlabel: {say_answer(row.label, review.task)}")
         for answer, names in row.said.items():
-            print(f"  {', '.join(names)}: {answer}")
+            print(f"  {', '.join(names)}: {say_answer(answer, review.task)}")
     if review.advice:
         print(f"\n{review.advice}")
 

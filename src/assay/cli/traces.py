@@ -76,6 +76,13 @@ def off(
     )
 
 
+def _say(message: dict[str, Any]) -> str:
+    from assay.chat.plain_calls import say_turn
+    from assay.example import Message
+
+    return say_turn(Message.from_dict(message))
+
+
 def _print_traces(found: Any) -> None:
     rows = []
     for trace in found:
@@ -84,8 +91,8 @@ def _print_traces(found: Any) -> None:
             (
                 trace.id,
                 trace.release,
-                shorten(trace.messages[-1].get("content"), SHOWN),
-                shorten(trace.answer.get("content"), SHOWN),
+                shorten(_say(trace.messages[-1]), SHOWN),
+                shorten(_say(trace.answer), SHOWN),
                 ", ".join(word for word in said if word),
                 "yes" if trace.sampled else "",
                 trace.at,
@@ -120,9 +127,7 @@ def list_(
 def _print_trace(trace: Any) -> None:
     print(f"# {trace.id}, {trace.release}, {say_time(trace.at)}")
     for message in [*trace.messages, trace.answer]:
-        print(f"{message['role']}: {message.get('content') or ''}")
-        for call in message.get("tool_calls") or ():
-            print(f"  calls {call['function']['name']}({call['function']['arguments']})")
+        print(f"{message['role']}: {_say(message)}")
     if trace.masked:
         print(f"(secrets or items of personal data replaced: {trace.masked})")
     if trace.thumb:

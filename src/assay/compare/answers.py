@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from assay.candidates.building import Candidate
+from assay.chat.plain_calls import say_input
 from assay.compare.result import AnswerRow
 from assay.compare.routes import arm_names
 from assay.evaluate.measure import Measurement
@@ -22,7 +23,7 @@ def answer_rows(
         yield AnswerRow(
             id=example.id,
             line=example.line,
-            input=example.input,
+            input=say_input(example),
             reference=example.output,
             group=example.group,
             answers={name: m.answers[i].text for name, m in measured.items()},

@@ -386,6 +386,7 @@ class AnswerRow(ResultPart):
     Attributes:
         line: first line of the example in its file, counted from 1, as when it was locked; 0 where
             that is not known.
+        input: as `assay.chat.plain_calls.say_input` says it; in older files without calls.
         arms: of candidates that route, which of their arms answered.
     """
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from assay.chat.plain_calls import say_input
 from assay.compare.result import AnswerRow
 from assay.config import Columns
 from assay.config.names import file_of
@@ -59,7 +60,10 @@ def _lines(
     found: dict[Said, list[int]] = {}
     for row in read(file, form.format, form.columns):
         if row.example is not None:
-            said = _said(row.example.input, row.example.output)
-            if said in wanted:
-                found.setdefault(said, []).append(row.example.line)
+            one = row.example
+            # Rows that were written before calls of earlier turns were are without them.
+            for given in dict.fromkeys((say_input(one), one.input)):
+                said = _said(given, one.output)
+                if said in wanted:
+                    found.setdefault(said, []).append(one.line)
     return found

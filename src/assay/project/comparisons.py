@@ -73,11 +73,13 @@ class LabelReview:
     """What a comparison found of the labels of its holdout.
 
     Attributes:
+        task: of the comparison.
         second_look: None where nobody could doubt a label.
         advice: what to do about `rows`; None where there are none.
     """
 
     comparison: str
+    task: str
     second_look: SecondLook | None
     sentence: str
     advice: str | None
@@ -279,14 +281,14 @@ def review_labels(workspace: Workspace, id: str = "") -> LabelReview:
         )
     look = found.second_look
     if look is None:
-        return LabelReview(found.comparison, None, second_look.NOBODY, None, [])
+        return LabelReview(found.comparison, found.task, None, second_look.NOBODY, None, [])
     by_id = {row.id: row for row in answers(workspace, found.comparison)} if look.ids else {}
     rows = [
         DoubtfulRow(row.id, row.input, row.reference, second_look.said(row, look))
         for row in (by_id[id] for id in look.ids)
     ]
     sentence, advice = second_look.found(look, found.good_enough), second_look.advice(look)
-    return LabelReview(found.comparison, look, sentence, advice, rows)
+    return LabelReview(found.comparison, found.task, look, sentence, advice, rows)
 
 
 def answers(workspace: Workspace, id: str) -> tuple[AnswerRow, ...]:

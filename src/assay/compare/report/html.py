@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import escape
 
+from assay.chat.plain_calls import say_answer
 from assay.compare.naming import in_words, rows_in_words
 from assay.compare.report import (
     assumptions,
@@ -96,7 +97,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         look=second_look,
         powered=powered,
         rollouts=rollouts,
-        rows=[_shortened(row) for row in shown],
+        rows=[_shortened(row, result.task) for row in shown],
         rows_in_all=len(rows),
         names=[c.name for c in ranked],
         redacted=redacted,
@@ -175,24 +176,28 @@ def _doubtful(result: Result, rows: Sequence[AnswerRow]) -> list[dict[str, Any]]
     if look is None:
         return []
     doubtful = set(look.ids)
+
+    def say(answer: str) -> str:
+        return _cut(say_answer(answer, result.task))
+
     return [
         {
             "place": wording.place(_cut(row.id), row.line),
             "input": _cut(row.input),
-            "reference": _cut(row.reference),
-            "said": {_cut(answer): names for answer, names in second_look.said(row, look).items()},
+            "reference": say(row.reference),
+            "said": {say(one): names for one, names in second_look.said(row, look).items()},
         }
         for row in rows
         if row.id in doubtful
     ][:MOST_DOUBTFUL]
 
 
-def _shortened(row: AnswerRow) -> dict[str, Any]:
+def _shortened(row: AnswerRow, task: str) -> dict[str, Any]:
     return {
         "place": wording.place(_cut(row.id), row.line),
         "input": _cut(row.input),
-        "reference": _cut(row.reference),
-        "answers": {name: _cut(text) for name, text in row.answers.items()},
+        "reference": _cut(say_answer(row.reference, task)),
+        "answers": {name: _cut(say_answer(text, task)) for name, text in row.answers.items()},
         "scores": row.scores,
     }
 

@@ -1,0 +1,60 @@
+"""Calls of functions as people read them, wherever one is shown: `find_ferry(to: "Kiel", cars: 2)`.
+
+A turn is what it says, then its calls, a line each. Texts stay in quotes: "5" is not 5.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from assay import json_reader
+from assay.chat.tool_text import ARGS, find_calls
+from assay.example import Example, Message, ToolCall
+
+_NAMES = re.compile(
+    rf'"name"\s*:\s*"([^"\\]{{1,200}})"|(?<![\w.-])([\w.-]{{1,200}})(?:{re.escape(ARGS)})?{{'
+)
+"""Names in a text that may be a function's: in JSON, and before arguments."""
+
+
+def say_call(call: ToolCall) -> str:
+    """A call in a line; arguments that cannot be read, as a provider's model may write them, stand
+    there as they are."""
+    try:
+        read = json_reader.read(call.arguments or "{}")
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        return f"{call.name}({call.arguments})"
+    said = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in read.items())
+    return f"{call.name}({', '.join(said)})"
+
+
+def say_turn(message: Message) -> str:
+    """What a turn says, then the functions that it calls."""
+    return "\n".join(
+        [*([message.content] if message.content else []), *map(say_call, message.tool_calls)]
+    )
+
+
+def say_input(example: Example) -> str:
+    """`Example.input` with the calls of earlier turns."""
+    kept = [m for m in example.prompt if m.role not in ("system", "developer")]
+    return "\n".join(map(say_turn, kept))
+
+
+def read_answer(text: str, task: str) -> Message:
+    """The turn that an answer's text is, where it is not known any more which functions were
+    offered: of `task: tools`, what is written as a call counts, whatever it names. JSON of another
+    task may look like a call and is none."""
+    if task != "tools":
+        return Message("assistant", text)
+    names = dict.fromkeys(found[1] or found[2] for found in _NAMES.finditer(text))
+    said, calls = find_calls(text, [{"function": {"name": name}} for name in names])
+    return Message("assistant", said, calls)
+
+
+def say_answer(text: str, task: str) -> str:
+    """An answer's text, its calls as people read them; see `read_answer`."""
+    return say_turn(read_answer(text, task))
