@@ -26,6 +26,7 @@ READING = {
     "assay.studio.pages.data.row_table.read_page",
     "assay.studio.pages.data.row_table.list_problems",
     "assay.studio.pages.data.row_table.read_texts",
+    "assay.studio.pages.data.row_table.read_turns",
     "assay.studio.pages.data.questions.read_standing",
     "assay.studio.pages.data.questions.list_questions",
     "assay.studio.pages.settings.page.read_settings",

@@ -18,7 +18,7 @@ from assay.project.files import check_file
 from assay.project.workspace import Workspace
 from assay.studio.pages.data.other_files import explain_task
 from assay.studio.pages.data.page import tell_unseen
-from assay.studio.pages.data.row_table import change_row
+from assay.studio.pages.data.row_change import change_row
 from tests.many_rows import held, misspell, project
 from tests.studio.browsing import Studio, studio
 from tests.studio.signing_in import signed_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,15 +14,21 @@ from assay import project
 from assay.agent.agent import Agent, Knowledge, make_routed
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
+from assay.compare import records
+from assay.example import Message, ToolCall, call_text
+from assay.jobs import queue
 from assay.project import releases
 from assay.project.knowledge import documents
 from assay.project.start.init import Choices
 from assay.project.workspace import Workspace
+from assay.release import changes, policies, traces
+from tests.compare.sample import sample_result, sample_rows
 from tests.studio.browsing import Studio, studio
 from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 MODEL = "smollm2-135m-instruct"
+PORTS = ("Kiel", "Oslo")
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +101,9 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
         expect(page.locator(".q-menu")).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
 
 
-def test_a_call_is_shown_as_a_call(browser: Browser, up: Studio) -> None:
+def test_a_call_is_shown_as_a_call_everywhere(browser: Browser, up: Studio) -> None:
     """Its name and arguments, and no JSON of the model's."""
+    asked = _call_everywhere(Workspace(up.folder))
     with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/playground")
         expect(
@@ -103,12 +111,68 @@ def test_a_call_is_shown_as_a_call(browser: Browser, up: Studio) -> None:
         ).to_be_visible()
         page.get_by_role("textbox", name="Message").fill("Please call it")
         page.get_by_role("button", name="Send", exact=True).click()
-        call = page.get_by_role("group", name="Call of find_ferry").first
-        expect(call).to_contain_text("Calls find_ferry")
-        expect(call.locator("dl")).to_have_text("toKielcars2")
+        calls = page.locator(".calls")
+        expect(calls.first).to_have_text('find_ferry(to: "Kiel", cars: 2)')
         expect(page.get_by_text("tool_call")).to_have_count(0)
         expect(page.get_by_text("(empty answer)")).to_have_count(0)
         visitor.axe()
+
+        page = visitor.open("/releases?name=sailing")
+        page.get_by_text(f'Answer: find_ferry(asked: "{asked}")').click()
+        expect(calls.filter(visible=True)).to_have_text([f'find_ferry(asked: "{asked}")'] * 2)
+        page = visitor.open("/compare")
+        answer = page.locator(".answer-row").first
+        expect(answer).to_contain_text('find_ferry(asked: "before")')
+        expect(answer.locator(".calls").first).to_have_text('find_ferry(asked: "Kiel")')
+        expect(answer.locator(".differs")).to_have_text(["Oslo"])
+        page = visitor.open("/training")
+        page.get_by_text("Answers of step 1").click()
+        expect(calls).to_have_text('find_ferry(asked: "Kiel")')
+        page = visitor.open("/data")
+        page.get_by_role("gridcell", name=re.compile("^find_ferry")).first.click()
+        expect(calls).to_have_text(re.compile(r'^find_ferry\(asked: "Sail'))
+        visitor.axe()
+
+
+def _call_everywhere(workspace: Workspace) -> str:
+    """A trace, a comparison and a training whose answers are calls; what the trace asked."""
+    store, asked = workspace.store, "Sail to <b>Kiel</b>"
+    agent = Agent(model=MODEL, system_prompt="Call.")
+    label = save_agent(store, "calling", agent, message="begun").label
+    changes.promote(store, workspace.name, "sailing", label, who="cli:ann", force="a test")
+    policies.switch_on(store, workspace.name, "sailing", who="cli:ann")
+    call = ToolCall("c", "find_ferry", json.dumps({"asked": asked}))
+    turns = [Message("user", "Please"), Message("assistant", "", (call,)), Message("tool", "none")]
+    answer = Message("assistant", "", (call,))
+    traces.record(
+        store, workspace.name, "sailing", agent.id, id="t", messages=turns, tools=[], answer=answer
+    )
+
+    right, wrong = (call_text(ToolCall("", "find_ferry", f'{{"asked": "{to}"}}')) for to in PORTS)
+    result = sample_result(60)
+    known = [one.model_copy(update={"agent": agent.id}) for one in result.candidates]
+    result = result.model_copy(update={"task": "tools", "candidates": known})
+    rows = [
+        one.model_copy(
+            update={
+                "input": 'find_ferry(asked: "before")',
+                "reference": right,
+                "answers": {name: right if one.scores[name] else wrong for name in one.answers},
+            }
+        )
+        for one in sample_rows(60)
+    ]
+    folder = store.folder / "comparisons" / result.comparison[:16]
+    records.save_plan(store, result.comparison, "d" * 64, result.plan, folder)
+    records.save_result(store, result, rows, folder)
+
+    queue.enqueue(store, workspace.name, "train", {})
+    job = queue.claim(store, "test", ["train"])
+    assert job is not None
+    drawn = [{"row": "row-1", "answer": right, "reward": 1.0}]
+    data = {"step": 1, "total_steps": 9, "train_reward_mean": 1.0, "rollouts": drawn}
+    queue.note(store, job, "step", {**data, "train_completion_tokens_mean": 5.0}, kind="metrics")
+    return asked
 
 
 def test_a_release_is_called_by_the_agent_that_answers_now(

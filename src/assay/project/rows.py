@@ -23,6 +23,7 @@ from threading import Lock
 from typing import Any, BinaryIO, Literal
 
 from assay import json_reader
+from assay.chat.plain_calls import say_turn
 from assay.config import Config
 from assay.config.names import file_of
 from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
@@ -31,7 +32,7 @@ from assay.data.formats.record import text_of
 from assay.data.problems import CODES, escape_surrogates
 from assay.data.split import has_split, visible_files
 from assay.errors import DataError, UsageError
-from assay.example import Example, dump_examples
+from assay.example import Example, Message, dump_examples
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.workspace import Workspace, project_of
@@ -156,9 +157,15 @@ class Rows:
         Raises:
             DataError: there is no such row.
         """
-        if not 0 <= row < len(self):
-            raise DataError("there is no such row any more.", fix="Reload the page.")
-        return _texts(self._read(row), self._columns)
+        return _texts(self._row_at(row), self._columns)
+
+    def turns_of(self, row: int) -> tuple[Message, ...]:
+        """The turns of a row of a page; of one that is not used none.
+
+        Raises:
+            DataError: there is no such row.
+        """
+        return tuple(map(Message.from_dict, self._row_at(row).get("messages", ())))
 
     def outputs(self) -> Iterator[tuple[int, str]]:
         """Line and expected output of every row that is used."""
@@ -203,6 +210,11 @@ class Rows:
             "problems": list(codes),
             "cluster": self._first.get(line),
         }
+
+    def _row_at(self, row: int) -> dict[str, Any]:
+        if not 0 <= row < len(self):
+            raise DataError("there is no such row any more.", fix="Reload the page.")
+        return self._read(row)
 
     def _read(self, row: int) -> dict[str, Any]:
         handle = self._files[self._parts[row]].fileno()
@@ -369,7 +381,7 @@ def _texts(read: dict[str, Any], columns: InputOutput | None) -> tuple[str, str]
     """
     if "messages" in read:
         turns = [turn for turn in read["messages"] if turn["role"] not in ("system", "developer")]
-        *given, target = [str(turn.get("content") or "") for turn in turns] or [""]
+        *given, target = [say_turn(Message.from_dict(turn)) for turn in turns] or [""]
         return "\n".join(given), target
     raw = read.get("raw")
     if isinstance(raw, dict) and columns is not None:

@@ -27,12 +27,12 @@ from assay.studio.shared.chat import (
     EMPTY,
     describe_empty,
     describe_message,
-    show_calls,
     show_passages,
 )
 from assay.studio.shared.names import called_in_turn, plain_labels, typed_term, version_names
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.streams import ask, format_tokens
+from assay.studio.shared.turns import show_calls
 from assay.studio.words import stand_alone
 
 MOST = 4
@@ -157,7 +157,9 @@ class _Column:
         with w.card("tight"):
             with w.text("", "strong", "h2"):
                 typed_term(called, name)
-            self.answer = w.text("…", "pre answer-text", "div").props("aria-live=polite")
+            with ui.element("div").classes("answer-text").props("aria-live=polite"):
+                self.answer = w.text("…", "pre", "div")
+                self.called = ui.element("div")
             self.took = w.text("", "took", "dl")
             self.used = ui.element("div")
 
@@ -197,8 +199,9 @@ class _Column:
                 if reply.is_empty:
                     self.answer.text = EMPTY
                     w.text(describe_empty(context.workspace.config), "warn note")
-                show_calls(reply)
                 show_passages(reply)
+            with self.called:
+                show_calls(reply.calls)
 
     def _tell(self, figures: dict[str, str]) -> None:
         if self.took.is_deleted:

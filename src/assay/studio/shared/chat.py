@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from nicegui import ui
 
-from assay import json_reader
 from assay.accounts import keys
 from assay.compare.report import wording
 from assay.config import Config
 from assay.errors import AssayError
-from assay.example import Message, ToolCall
-from assay.project.answer.playground import snippets
+from assay.example import Message
+from assay.project.answer.playground import offered_tools, snippets
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, action
 from assay.studio.shared.names import called_in_turn
 from assay.studio.shared.streams import Reply, ask, format_tokens
+from assay.studio.shared.turns import show_calls
 
 KEY_PLACE = "YOUR-KEY"
 
@@ -54,30 +51,6 @@ def show_passages(reply: Reply) -> None:
     with w.details("Passages used"):
         shown = w.text(reply.how.passages, "pre note passages", "div")
         shown.props('tabindex=0 role=region aria-label="Passages used"')
-
-
-def show_calls(reply: Reply) -> None:
-    """The functions that an answer calls, each with its arguments."""
-    for call in reply.calls:
-        with w.card("tight") as card:
-            w.set_label(card.props("role=group"), f"Call of {call.name}")
-            w.text(f"Calls {call.name}", "strong")
-            with w.text("", "took", "dl"):
-                for name, value in _arguments(call).items():
-                    w.text(name, tag="dt")
-                    said = (
-                        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-                    )
-                    w.text(said, tag="dd")
-
-
-def _arguments(call: ToolCall) -> dict[str, Any]:
-    """The arguments of a call by name; a provider's model may write what cannot be read."""
-    try:
-        read = json_reader.read(call.arguments)
-    except ValueError:
-        read = None
-    return read if isinstance(read, dict) else {"arguments": call.arguments}
 
 
 EMPTY = "(empty answer)"
@@ -140,19 +113,27 @@ def chat_card(context: PageContext, name: str) -> None:
                 go.disable()
                 with log:
                     w.text(question, "mine pre", "div")
-                    answer = w.text("…", "theirs pre", "div")
+                    with ui.element("div").classes("theirs"):
+                        answer = w.text("…", "pre", "div")
+                        called = ui.element("div")
                     took = w.text("", "soft note", "div")
                     used = ui.element("div")
                 question_message = Message("user", question)
+                asked = [*turns, question_message]
                 try:
-                    reply = await ask(context, name, [*turns, question_message], answer.set_text)
+                    tools = await context.read(offered_tools)
+                    reply = await ask(context, name, asked, answer.set_text, tools=tools)
                 except AssayError:
                     answer.text = "No answer."
                     raise
                 finally:
                     go.enable()
-                turns.extend([question_message, Message("assistant", reply.text)])
+                # Calls as text: no result will follow them, which some templates refuse.
+                said = Message("assistant", reply.text, reply.calls).text
+                turns.extend([question_message, Message("assistant", said)])
                 took.text = describe_reply(reply)
+                with called:
+                    show_calls(reply.calls)
                 with used:
                     if reply.is_empty:
                         answer.text = EMPTY

@@ -22,6 +22,7 @@ from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.chat import describe_reply, show_passages
 from assay.studio.shared.form_and_text import FormAndText, ParsedText
 from assay.studio.shared.streams import read_answer
+from assay.studio.shared.turns import show_calls
 
 _COUNTING = asyncio.Lock()
 """A tokenizer takes seconds to load: who comes meanwhile waits here, not in a thread."""
@@ -125,8 +126,11 @@ class AgentEditor(FormAndText[Agent, Draft]):
                 ui.textarea(placeholder="Type a message as a user would").props("autogrow"),
                 "Test message",
             )
-            answer = w.text("", "pre theirs-alone", "div").props("aria-live=polite")
-            answer.set_visibility(False)
+            shown = ui.element("div").classes("theirs-alone").props("aria-live=polite")
+            shown.set_visibility(False)
+            with shown:
+                answer = w.text("", "pre", "div")
+                called = ui.element("div")
             took = w.text("", "soft note")
             used = ui.element("div")
 
@@ -135,21 +139,24 @@ class AgentEditor(FormAndText[Agent, Draft]):
                 entry.error = None if question else "Write a message first."
                 if not question:
                     return
-                answer.set_visibility(True)
+                shown.set_visibility(True)
                 answer.text, took.text = "…", ""
                 used.clear()
+                called.clear()
                 try_button.disable()
                 messages = [Message("user", question)]
                 try:
                     stream = await self._context.do(ask_draft, self._text, messages)
                     reply = await read_answer(self._context, stream, show)
                 except AssayError:
-                    answer.set_visibility(False)
+                    shown.set_visibility(False)
                     raise
                 finally:
                     if not self._is_gone:
                         try_button.enable()
                 took.text = describe_reply(reply)
+                with called:
+                    show_calls(reply.calls)
                 with used:
                     show_passages(reply)
 

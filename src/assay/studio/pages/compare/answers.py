@@ -9,11 +9,13 @@ from typing import cast
 
 from nicegui import ui
 
+from assay.chat.plain_calls import read_answer, say_call
 from assay.compare.naming import rows_in_words
 from assay.compare.report import wording
 from assay.compare.result import AnswerRow, Result
 from assay.config import GraderSpec
 from assay.errors import AssayError
+from assay.example import Message
 from assay.project import comparisons
 from assay.project.comparisons import RIGHT, Which
 from assay.quantities import say_count
@@ -95,7 +97,7 @@ def answers_card(context: PageContext, result: Result) -> None:
                 of = f"{len(fit):,} of {say_count(len(everything), 'holdout example')}"
                 w.text(of, "soft note").props("role=status")
                 for answer in fit[:rows]:
-                    _show_row(answer, one, other, names, spec)
+                    _show_row(answer, one, other, names, spec, result.task)
                 if len(fit) > rows:
                     more = min(SHOWN, len(fit) - rows)
                     w.button(f"Show {more} more", lambda: show(rows + SHOWN))
@@ -138,8 +140,14 @@ def _show_counts(rows: Sequence[AnswerRow], a: str, b: str) -> None:
 
 
 def _show_row(
-    answer: AnswerRow, a: str, b: str, names: Sequence[str], spec: GraderSpec | None
+    answer: AnswerRow,
+    a: str,
+    b: str,
+    names: Sequence[str],
+    spec: GraderSpec | None,
+    task: str,
 ) -> None:
+    reference = read_answer(answer.reference, task)
     with w.card("tight answer-row"):
         with w.row("spread"):
             w.text(wording.place(answer.id, answer.line), "soft note")
@@ -150,25 +158,32 @@ def _show_row(
                         w.badge(f"{name} {'✓' if right else '✗'}", "good" if right else "bad")
         w.text(_shorten(answer.input), "pre")
         with ui.element("div").classes("side-by-side"):
-            _show_answer("Expected output", answer.reference, answer.reference, None)
+            _show_answer("Expected output", reference, reference, None)
             for name in dict.fromkeys((a, b)):
                 content = answer.answers.get(name)
                 if content is None:
-                    _show_answer(name, "(no answer)", answer.reference, 0.0)
+                    _show_answer(name, Message("assistant", "(no answer)"), reference, 0.0)
                 else:
                     score, long = answer.scores.get(name), explain_length(spec, content)
-                    _show_answer(name, content, answer.reference, score, long)
+                    _show_answer(name, read_answer(content, task), reference, score, long)
 
 
 def _show_answer(
-    name: str, content: str, reference: str, score: float | None, why: str | None = None
+    name: str, answer: Message, reference: Message, score: float | None, why: str | None = None
 ) -> None:
+    """Words and calls, each beside those that are expected."""
     with ui.element("div").classes("answer"):
         label = name if score is None else f"{name} · {100 * score:.0f}"
         w.text(label if why is None else f"{label} ({why})", "soft note", "div")
-        with ui.element("div").classes("pre"):
-            for part, differs in mark_differences(_shorten(content), _shorten(reference), score):
-                w.text(part, "differs" if differs else "", "span")
+        for style, content, right in (
+            ("pre", answer.content, reference.content),
+            ("calls", _say_calls(answer), _say_calls(reference)),
+        ):
+            if not content:
+                continue
+            with ui.element("div").classes(style):
+                for part, differs in mark_differences(_shorten(content), _shorten(right), score):
+                    w.text(part, "differs" if differs else "", "span")
 
 
 def mark_differences(content: str, reference: str, score: float | None) -> list[tuple[str, bool]]:
@@ -182,6 +197,10 @@ def mark_differences(content: str, reference: str, score: float | None) -> list[
         if end > start:
             parts.append(("".join(b[start:end]), tag != "equal"))
     return parts
+
+
+def _say_calls(answer: Message) -> str:
+    return "\n".join(map(say_call, answer.tool_calls))
 
 
 def _shorten(content: str) -> str:

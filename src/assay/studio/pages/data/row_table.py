@@ -14,7 +14,7 @@ from nicegui import events, ui
 
 from assay.data.problems import CODES
 from assay.errors import AssayError, HoldoutError, UsageError
-from assay.progress import Progress
+from assay.example import Message
 from assay.project import row_edits, row_forecast, rows
 from assay.project.rows import Part, RowFilter, Rows
 from assay.studio import widgets as w
@@ -37,9 +37,11 @@ from assay.studio.pages.data.record_form import (
     parse_record,
     read_labels,
 )
+from assay.studio.pages.data.row_change import change_row
 from assay.studio.pages.data.row_filter import describe_count, make_filter, refuse_long
 from assay.studio.session import LatestRequest, PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState
+from assay.studio.shared.turns import show_turns
 from assay.studio.words import stand_alone
 
 V = TypeVar("V", str, int)
@@ -92,37 +94,11 @@ def read_texts(context: PageContext, row: int) -> tuple[str, str]:
     return rows.latest_rows(context.workspace).texts_of(row)
 
 
-_NOW_LOCKED = (
-    "The row was saved, and is not shown any more: it is now one of the locked examples, or much "
-    "like one. Until a comparison takes the holdout to open it, each change draws anew which "
-    "examples are locked."
-)
-
-
-@action("editor")
-def change_row(
-    context: PageContext, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
-) -> str | None:
-    """Change a row of the file, or take it out; what a person has to know of it as it is now."""
-    converted = row_edits.change(context.workspace, line, record, before, progress)
-    advice = None if record is None else _look_again(context, line, progress)
-    if converted is None:
-        return advice
-    return f"{advice or 'The row was saved.'} {converted.describe('The file')}"
-
-
-def _look_again(context: PageContext, line: int, progress: Progress) -> str | None:
-    found = rows.open_visible_rows(context.workspace, progress)
-    if errors := found.errors_of(line):
-        return f"The row was saved, but it is not used: {errors[0]['message']}"
-    if not found.is_seen(line):
-        return _NOW_LOCKED
-    problems = found.problems_of(line)
-    spelled = [one for one in problems if one["code"] == "other-spelling"]
-    odd = [f"{one['message']} {one['fix']}" for one in spelled or problems[:1]]
-    if (other := row_forecast.warn_of_other_kinds(context.workspace, found, line)) is not None:
-        odd.append(other)
-    return f"The row was saved, but look at it again: {' '.join(odd)}" if odd else None
+@action("viewer")
+def read_turns(context: PageContext, row: int) -> tuple[Message, ...]:
+    """The turns of a row that has calls, whose record shows them as JSON in JSON; else none."""
+    turns = rows.latest_rows(context.workspace).turns_of(row)
+    return turns if any(turn.tool_calls for turn in turns) else ()
 
 
 @pages_app.get(ROWS, include_in_schema=False)
@@ -267,6 +243,7 @@ class RowTable:
 
     async def _open(self, line: int, part: Part, row: int) -> None:
         problems = await self._context.do(list_problems, line)
+        turns = await self._context.do(read_turns, row)
         fixed: AssayError | None = None
         texts: tuple[str, ...] = ()
         record: Any = None
@@ -282,6 +259,7 @@ class RowTable:
                 w.badge(PART_NAMES[part], kind)
             for one in problems:
                 w.text(stand_alone(f"{one['message']} {one['fix']}"), "warn note pre")
+            show_turns(turns)
             if fixed is not None:
                 _show_texts(texts)
                 w.text(stand_alone(fixed), "soft note")

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
+from assay.chat.plain_calls import say_turn
 from assay.errors import AssayError, UsageError
+from assay.example import Message
 from assay.project import releases, row_forecast
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
@@ -17,6 +19,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise, errors_at
 from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import PageContext, action, workspace_action
+from assay.studio.shared.turns import show_turn
 from assay.studio.words import stand_alone
 
 CARDS = {"stale": "lost", "holds": "accent"}
@@ -110,11 +113,13 @@ def _show_trace(
     context: PageContext, trace: Trace, judged: Callable[[str], Awaitable[None]]
 ) -> None:
     content = str(trace.answer.get("content") or "")
-    for message in trace.messages:
-        asked = str(message.get("content") or "")
-        w.text(asked if asked.strip() else "(no text)", "pre")
+    for message in map(Message.from_dict, trace.messages):
+        if say_turn(message).strip():
+            show_turn(message)
+        else:
+            w.text("(no text)", "pre")
     w.text("Answer", "soft note")
-    w.text(content, "pre strong")
+    show_turn(Message.from_dict(trace.answer), "strong")
     known = content if trace.corrected is None else trace.corrected
     right = answer_field(context, known, content, "Correct answer of the sample")
 

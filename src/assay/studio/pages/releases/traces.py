@@ -8,8 +8,10 @@ from pathlib import Path
 from nicegui import ui
 from nicegui.element import Element
 
+from assay.chat.plain_calls import say_turn
 from assay.data.problems import CODES
 from assay.errors import AssayError, UsageError
+from assay.example import Message
 from assay.project import releases, row_edits, row_forecast
 from assay.project.releases import corrections
 from assay.project.releases.kept import KeptTraces
@@ -32,6 +34,7 @@ from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.findings import tell_addition
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, to_share
+from assay.studio.shared.turns import show_turn, show_turns
 from assay.studio.words import format_day, format_time, stand_alone
 
 SHOWN = 20
@@ -270,20 +273,20 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
 
 def _show_trace(context: PageContext, trace: Trace) -> None:
     content = str(trace.answer.get("content") or "")
-    question = str(trace.messages[-1].get("content") or "") if trace.messages else ""
+    turns = [Message.from_dict(message) for message in trace.messages]
+    question = say_turn(turns[-1]) if turns else ""
+    given = Message.from_dict(trace.answer)
     with ui.element("details").classes("trace"):
         with w.text("", tag="summary"):
             asked = question[:110] if question.strip() else "(no text)"
             w.text(asked, "asked", "span")
             marks = ui.element("span").classes("flow")
             _mark(marks, trace)
-            w.text(f"Answer: {content[:110].strip() or '(no text)'}", "answered", "span")
+            w.text(f"Answer: {say_turn(given)[:110].strip() or '(no text)'}", "answered", "span")
         with ui.element("div").classes("stack trace-body"):
-            for message in trace.messages:
-                w.text(str(message.get("role")), "soft note", "div")
-                w.text(str(message.get("content") or ""), "pre", "div")
+            show_turns(turns)
             w.text("Answer", "soft note", "div")
-            w.text(content, "pre strong", "div")
+            show_turn(given, "strong")
             usage = trace.usage or {}
             took = f" · {usage['seconds']:.2f} s" if usage.get("seconds") is not None else ""
             hidden = f" · {trace.masked} masked" if trace.masked else ""

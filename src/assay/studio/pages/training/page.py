@@ -143,7 +143,7 @@ class JobView:
                     w.picture(loss_chart(figures))
         if figures.rollouts != drawn.rollouts:  # they stay open while the curves go on
             with w.refill(self._answers):
-                show_answers(figures)
+                show_answers(self._context, figures)
         if job.status in OVER and self._timer is not None:
             self._timer.cancel()
 
@@ -210,12 +210,12 @@ def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> 
                 return
             with w.refill(shown):
                 for job, figures in two:
-                    _show_run(job, figures)
+                    _show_run(context, job, figures)
 
         chosen.on_value_change(show)
 
 
-def _show_run(job: Job, figures: Figures) -> None:
+def _show_run(context: PageContext, job: Job, figures: Figures) -> None:
     with ui.element("div").classes("stack run"):
         w.text(f"{_name_job(job, None)}, {format_time(job.created)}", tag="h3")
         with w.row("figures"):
@@ -223,7 +223,7 @@ def _show_run(job: Job, figures: Figures) -> None:
             w.figure(format_duration(job), "total time")
         if figures.rewards:
             show_reward_charts(figures)
-            show_answers(figures)
+            show_answers(context, figures)
         elif figures.points:
             w.picture(loss_chart(figures))
         else:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from nicegui import ui
+
+from assay.chat.plain_calls import read_answer
 from assay.project.jobs.curves import Figures, reward_charts
 from assay.studio import widgets as w
+from assay.studio.session import PageContext
+from assay.studio.shared.turns import show_turn
 
 REWARD = (
     "What the grader says answers are worth, on average: higher is better. Training: answers drawn "
@@ -50,8 +55,10 @@ def show_reward_charts(figures: Figures) -> None:
             w.picture(chart)
 
 
-def show_answers(figures: Figures) -> None:
+def show_answers(context: PageContext, figures: Figures) -> None:
     """Answers of the newest step that was measured, with what each is worth."""
+    config = context.workspace.config
+    task = "" if config is None else config.task
     step, answers = figures.rollouts
     if answers:
         with (
@@ -59,4 +66,6 @@ def show_answers(figures: Figures) -> None:
             w.table("Row", w.Number("Reward"), "Answer", label="Answers and their rewards"),
         ):
             for one in answers:
-                w.line(one["row"], w.Number(f"{one['reward']:.3f}"), one["answer"])
+                given = w.cells(one["row"], w.Number(f"{one['reward']:.3f}"))
+                with given, ui.element("td"):
+                    show_turn(read_answer(one["answer"], task))
