@@ -30,6 +30,7 @@ from assay.project.agents import check
 from assay.project.answer.answering import AnswerStream, Conversation
 from assay.project.answer.gateway import Gateway, studio_caller
 from assay.project.answer.names import base_models, owns
+from assay.project.answer.playground import offered_tools
 from assay.project.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def answer(
     workspace: Workspace, engines: EnginePool, text: str, messages: Sequence[Message]
 ) -> AnswerStream:
     """The stream that an agent of this text would give, saved or not. No trace is kept of it.
+    In a project whose answers are calls, the functions of its rows may be called.
 
     Raises:
         InvalidAgentError: the text is no agent that can answer here. More as `Gateway.open`.
@@ -121,8 +123,9 @@ def answer(
         raise InvalidAgentError(None, list(problems))
     assert agent is not None
     target, caller = Target(_UNSAVED, agent.model, agent), studio_caller(workspace)
-    gateway, conversation = Gateway(workspace, engines), Conversation(messages)
-    return gateway.open(caller, target, conversation, GenerationOptions()).streams()[0]
+    conversation = Conversation(messages, offered_tools(workspace))
+    asked = Gateway(workspace, engines).open(caller, target, conversation, GenerationOptions())
+    return asked.streams()[0]
 
 
 FEWEST_OF_LONG = 2000
