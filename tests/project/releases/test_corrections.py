@@ -15,7 +15,8 @@ from assay.config import Columns
 from assay.data.read import read
 from assay.example import Message, ToolCall
 from assay.project import open_workspace, releases, row_edits
-from assay.project.releases import CorrectionError, corrections
+from assay.project.releases import corrections
+from assay.project.releases.correction_check import CorrectionError
 from assay.project.workspace import Workspace
 from assay.release import changes, traces
 from assay.release.examples import ExportedExamples

@@ -23,7 +23,7 @@ from assay.errors import HoldoutError, ModelError, UsageError
 from assay.evaluate.parity import Parity
 from assay.example import Message
 from assay.project import comparisons, releases, versions
-from assay.project.releases import CorrectionError
+from assay.project.releases.correction_check import CorrectionError, check_correction
 from assay.project.releases.kept import kept_traces
 from assay.release import changes, traces
 from assay.release.evidence import UnprovenError
@@ -182,8 +182,8 @@ def test_traces_are_labelled_watched_and_turned_into_data(
     seen = releases.watch_release(released, "pets")
     assert (seen.labels, seen.skipped, seen.waiting, seen.mean) == (2, 1, 1, 0.5)
     with pytest.raises(CorrectionError, match=r"one of the 3 labels\. Did you mean 'parrot'"):
-        releases.check_correction(released, "Parot")
-    releases.check_correction(released, "parrot")
+        check_correction(released, "Parot")
+    check_correction(released, "parrot")
     releases.give_feedback(released, "trace-3", thumb="down", corrected="unicorn")
     done = releases.traces_to_data(released, tmp_path / "new.jsonl", "pets")
     assert (done.written, done.rejected) == (1, 1)
@@ -206,10 +206,10 @@ primary: record-exact
 """
     orders = project.Workspace(tmp_path, text)
     with pytest.raises(CorrectionError, match="the output is not JSON"):
-        releases.check_correction(orders, '{"count": 7')
+        check_correction(orders, '{"count": 7')
     with pytest.raises(CorrectionError, match=r"'count' is '7', but must be"):
-        releases.check_correction(orders, '{"count": "7"}')
-    releases.check_correction(orders, '{"count": 7}')
+        check_correction(orders, '{"count": "7"}')
+    check_correction(orders, '{"count": 7}')
 
 
 def test_what_is_judged_in_the_sample_is_good_where_the_grader_says_so(tmp_path: Path) -> None:

@@ -14,10 +14,8 @@ from assay.compare.naming import verdict_in_words
 from assay.compare.records import load_result, load_results
 from assay.compare.report import wording
 from assay.compare.scale import scale_of
-from assay.config import Config, is_remote
+from assay.config import is_remote
 from assay.data.calls import turn_of
-from assay.data.contents import Rules, quote
-from assay.data.formats.record import RecordProblems, closest
 from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.example import Example, Message
 from assay.generate.stream import EnginePool
@@ -25,6 +23,7 @@ from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.versions import version_bits
 from assay.progress import SILENT, Progress
 from assay.project.releases.consent import require_consent
+from assay.project.releases.correction_check import check_correction
 from assay.project.workspace import Workspace
 from assay.release import changes, examples, labels, policies, releases, traces, watch
 from assay.release.changes import Parity
@@ -47,11 +46,6 @@ class Author:
 
     project: str
     who: str
-
-
-class CorrectionError(UsageError):
-    """A corrected answer is none of the project's labels, no record of its form, or a call that
-    cannot be read."""
 
 
 def _by(workspace: Workspace, by: Author | None) -> Author:
@@ -288,41 +282,6 @@ def give_feedback(
     return traces.feedback(workspace.store, owner, id, thumb=thumb, corrected=corrected)
 
 
-def check_correction(
-    workspace: Workspace, answer: str, tools: Sequence[dict[str, Any]] = ()
-) -> None:
-    """See that a corrected answer can become an example of the folder's project.
-
-    Args:
-        tools: that the trace offers; a call of them stands in `<tool_call>` marks.
-
-    Raises:
-        CorrectionError: it is none of the project's labels, no record of its form, or a call that
-            cannot be read or does not fit the tools.
-    """
-    config = workspace.config
-    if config is not None and config.task in ("json", "tools"):
-        _check_form(config, answer, tools)
-    if config is None or config.labels is None or answer in config.labels:
-        return
-    close = closest(answer, config.labels)
-    raise CorrectionError(
-        f"{quote(answer)} is not one of the {len(config.labels)} labels.",
-        fix=f"Did you mean {close!r}?" if close else "Use one of the labels in Settings.",
-    )
-
-
-def _check_form(config: Config, answer: str, tools: Sequence[dict[str, Any]]) -> None:
-    asked = (Message("user", "a message"), turn_of(answer, tools))
-    found = RecordProblems("")
-    example = Example("corrected", asked, tools=tuple(tools))
-    Rules(task=config.task, schema=config.output_schema).judge(example, found)
-    for one in found.problems:
-        if one.severity == "error":
-            is_form = one.code == "schema-mismatch"
-            raise CorrectionError(one.message, fix="Correct the answer." if is_form else one.fix)
-
-
 def next_to_label(workspace: Workspace, name: str) -> Trace | None:
     """The trace of a release's random sample that is labelled next; None: all are."""
     release = releases.current(workspace.store, workspace.name, name)
@@ -358,7 +317,7 @@ def label_trace(
     if not skip:
         if answer is not None and workspace.config and workspace.config.task == "tools":
             check_correction(workspace, answer, found.tools)
-        given = Message.from_dict({"role": "assistant", **found.answer})
+        given = Message.from_dict(found.answer)
         target = given if answer is None else turn_of(answer, found.tools)
         score = _graded(workspace, found, given.text, target)
         # `right` counts whatever the score: the judge finds an answer and itself a tie.

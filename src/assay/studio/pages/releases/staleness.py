@@ -11,6 +11,7 @@ from assay.chat.plain_calls import say_turn
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.project import releases, row_forecast
+from assay.project.releases.correction_check import check_correction
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
 from assay.quantities import say_count, say_share
@@ -112,14 +113,15 @@ def explain_nothing_to_judge(kept: KeptTraces) -> str:
 def _show_trace(
     context: PageContext, trace: Trace, judged: Callable[[str], Awaitable[None]]
 ) -> None:
-    content = str(trace.answer.get("content") or "")
+    given = Message.from_dict(trace.answer)
+    content = given.text  # a call is corrected as a model writes it
     for message in map(Message.from_dict, trace.messages):
         if say_turn(message).strip():
             show_turn(message)
         else:
             w.text("(no text)", "pre")
     w.text("Answer", "soft note")
-    show_turn(Message.from_dict(trace.answer), "strong")
+    show_turn(given, "strong")
     known = content if trace.corrected is None else trace.corrected
     right = answer_field(context, known, content, "Correct answer of the sample")
 
@@ -129,7 +131,7 @@ def _show_trace(
         answer = None if skip or is_right else words
         with errors_at(right, UsageError):
             if answer is not None:
-                await context.read(releases.check_correction, answer, trace.tools)
+                await context.read(check_correction, answer, trace.tools)
             await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
         odd = None if answer is None else await context.read(row_forecast.warn_of_spelling, answer)
         if odd is not None:

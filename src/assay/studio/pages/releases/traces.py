@@ -14,6 +14,7 @@ from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.project import releases, row_edits, row_forecast
 from assay.project.releases import corrections
+from assay.project.releases.correction_check import check_correction
 from assay.project.releases.kept import KeptTraces
 from assay.quantities import say_count
 from assay.release.examples import ExportedExamples
@@ -272,10 +273,10 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
 
 
 def _show_trace(context: PageContext, trace: Trace) -> None:
-    content = str(trace.answer.get("content") or "")
     turns = [Message.from_dict(message) for message in trace.messages]
     question = say_turn(turns[-1]) if turns else ""
     given = Message.from_dict(trace.answer)
+    content = given.text  # a call is corrected as a model writes it
     with ui.element("details").classes("trace"):
         with w.text("", tag="summary"):
             asked = question[:110] if question.strip() else "(no text)"
@@ -320,7 +321,7 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
             return
         with errors_at(right, UsageError):
             if corrected is not None:
-                await context.read(releases.check_correction, corrected, trace.tools)
+                await context.read(check_correction, corrected, trace.tools)
             given = await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected)
         _mark(marks, given)
         if thumb == "up":
