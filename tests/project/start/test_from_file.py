@@ -13,6 +13,7 @@ from tests.small import write_csv, write_model
 from assay.accounts import keys
 from assay.config import Provider, load_config
 from assay.data.checks import CheckReport, earlier_line
+from assay.data.read import detect
 from assay.errors import DataError, StateError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.progress import SILENT
@@ -148,6 +149,15 @@ def test_columns_that_cannot_be_guessed_are_a_question(
 ) -> None:
     source = tmp_path / "odd.csv"
     rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    source.write_text("Ref;Text;Abteilung\nR1;Late again;Freight\n")  # the number of a case
+    case = example_file.keep_file(workspace, "cases.csv", source)
+    asked = from_file.look(workspace, case, FileProjectOptions())
+    assert asked.question is not None
+    assert (asked.fields, asked.question.where) == (("Ref", "Text", "Abteilung"), "cases.csv")
+    source.write_text("id;ref;mr\n1;A pub in the centre.;name[Alimentum]\n")  # public, of sentences
+    pair = detect(source).columns
+    assert pair is not None
+    assert (pair.input, pair.output, pair.id) == (["mr"], ["ref"], "id")
     source.write_text("\n".join(["alpha,beta,gamma", *rows]) + "\n")
     file = example_file.keep_file(workspace, "odd.csv", source)
     found = from_file.look(workspace, file, FileProjectOptions())
@@ -225,6 +235,7 @@ def test_a_workbook_without_usable_rows_is_told_by_its_own_lines(
     found = from_file.look(workspace, file, FileProjectOptions())
     assert found.question is not None
     assert found.question.what == "the file has no usable examples."
+    assert found.question.where == "b.xlsx"
     assert found.report is not None
     assert {one.line for one in found.report.problems if one.code == "empty-output"} == {3, 4}
 

@@ -24,8 +24,10 @@ INPUT_NAMES = (
 )  # fmt: skip
 OUTPUT_NAMES = (
     "output", "label", "answer", "completion", "response", "category", "intent", "class", "target",
-    "summary", "reference", "ref", "tag", "section_text", "translation",
+    "summary", "tag", "section_text", "translation",
 )  # fmt: skip
+"""Without `reference`: it names the right answer in public data sets, and the number of a case in
+offices. Beside an input it is the output where there is no other column."""
 SPREADSHEETS = ("csv", "tsv", "xlsx")
 CELL_ERRORS = frozenset((
     "#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!",
