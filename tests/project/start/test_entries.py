@@ -46,7 +46,7 @@ def test_entries_are_kept_until_another_file_is_brought(tmp_path: Path) -> None:
     assert read_entries(workspace) == SAID
     other = example_file.keep_file(workspace, "other.csv", source)
     assert read_entries(workspace) == ProposalEntries()
-    with pytest.raises(StateError, match=r"pets.csv is no longer the uploaded file. Reload"):
+    with pytest.raises(StateError, match=r"is no longer the uploaded file. Reload"):
         keep_entries(workspace, file, SAID)  # on a page that still shows the former file
     keep_entries(workspace, other, replace(SAID, names={}))
     example_file.forget_file(workspace)

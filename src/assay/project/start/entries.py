@@ -84,7 +84,7 @@ def keep_entries(workspace: Workspace, file: Path, entries: ProposalEntries) -> 
     """
     check_idle(workspace)
     if find_file(workspace) != file:
-        what = f"{file.name} is no longer the uploaded file."
+        what = "the file that this page shows is no longer the uploaded file."
         raise StateError(what, fix="Reload the page to see what is.")
     write_json(entries_file(workspace), asdict(entries))
 

@@ -23,7 +23,7 @@ from assay.config import STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import CheckReport, with_lines, with_problems
 from assay.data.inspection import inspect_file
 from assay.data.read import DetectedFormat, detect, find_unread, read
-from assay.errors import DataError, StateError, UsageError
+from assay.errors import AssayError, DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project import new_project
 from assay.project.files import check_file
@@ -142,18 +142,33 @@ def look(
     check_empty(workspace)
     if not file.is_file():
         raise StateError(
-            f"{file.name} was replaced or removed meanwhile, in another tab or by somebody else.",
+            "the file that this page shows was replaced or removed meanwhile, in another tab or by "
+            "somebody else.",
             fix="Reload the page to see what is there now.",
         )
+    origin = read_origin(workspace, file)
+    try:
+        return _look(workspace, file, origin, options, progress)
+    except AssayError as error:
+        error.calling(str(file), origin.name)
+        raise
+
+
+def _look(
+    workspace: Workspace,
+    file: Path,
+    origin: FileOrigin,
+    options: FileProjectOptions,
+    progress: Progress,
+) -> FileFindings:
     columns = options.columns
     detected = detect(file, columns)
     if options.document is None and (known := columns or detected.columns) is not None:
         options = replace(options, document=_find_document_column(workspace, file, detected, known))
     fields = tuple(detected.fields)
     sample = inspect_file(file).sample[:SHOWN_ROWS] if fields else ()
-    origin = read_origin(workspace, file)
     if (columns or detected.columns) is None and detected.format in TABULAR:
-        unclear = DataError("it is not clear which columns are input and output.", where=file.name)
+        unclear = DataError("it is not clear which columns are input and output.", where=origin.name)
         return FileFindings(file, origin, fields, None, unclear, None, sample)
     drafted: Draft | None = None
     question: DataError | None = None
@@ -165,6 +180,7 @@ def look(
         if kept is not None and drafted.proposal.task != kept:
             drafted = _draft(workspace, file, replace(choices, task=kept), lines, progress)
     except DataError as error:
+        error.calling(str(file), origin.name)
         question = error
     report = check_file(
         file,
@@ -176,7 +192,7 @@ def look(
     )
     if drafted is None and report.valid == 0:
         # Without a line: that of the copy may be another than that of the file that was brought.
-        question = DataError("the file has no usable examples.", where=file.name)
+        question = DataError("the file has no usable examples.", where=origin.name)
     if drafted is not None:
         drafted = _as_wanted(drafted, options)
     report = with_problems(with_lines(report, lines), origin.problems)

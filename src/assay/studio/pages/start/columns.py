@@ -40,7 +40,7 @@ def choose_columns(
     """
     names = list(found.fields)
     with w.section(
-        "What is in each column?", f"{found.file.name} has {say_count(len(names), 'column')}."
+        "What is in each column?", f"{found.origin.name} has {say_count(len(names), 'column')}."
     ):
         _show_sample(names, found.sample)
         with w.row("top-aligned"):

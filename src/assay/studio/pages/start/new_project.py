@@ -80,6 +80,7 @@ class ProposalStep:
         file = example_file.find_file(context.workspace)
         assert file is not None
         self._file = file
+        self._name = example_file.read_origin(context.workspace, file).name
 
     async def show(self) -> None:
         """Show the step; the file is read behind a first paint."""
@@ -103,7 +104,7 @@ class ProposalStep:
         self._shown.clear()
         self._proposed.clear()
         with self._shown:
-            found = await w.load(f"Reading {self._file.name}", self._read(self._wanted))
+            found = await w.load(f"Reading {self._name}", self._read(self._wanted))
             if found is None:
                 with w.row("centred"):
                     self._show_restart()
