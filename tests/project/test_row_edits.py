@@ -100,6 +100,39 @@ def test_rows_of_another_file_are_added_once(tmp_path: Path) -> None:
     assert (tmp_path / "tickets.csv").read_bytes() == now
 
 
+def test_rows_with_personal_data_or_another_label_are_told_and_masked(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 60)
+    file = tmp_path / "tickets.csv"
+    asked = file.read_text().splitlines()[1].removesuffix(",label 0")
+    with file.open("a", newline="") as out:
+        out.write("Write to <e-mail address> now,label 1\r\n")  # masked on Start
+    before = file.read_text()
+    more = tmp_path / "more.csv"
+    more.write_text(
+        "text,label\nWrite to ann@firm.ch now,label 1\nWrite to ann@firm.ch now,label 2\n"
+        f"Call me: +41 44 668 18 00,label 0\n{asked}!,label 1\n"
+    )
+    found = row_edits.forecast(workspace, more)
+    assert (found.added, found.repeated, found.private, found.contradicting) == (3, 1, 2, 2)
+    assert found.sentence.endswith(
+        "Left out: 1 there already. 2 of them have secrets or personal data. 2 of them have the "
+        "input of another row with another output: one of the two is wrong."
+    )
+    added = row_edits.add(workspace, more, mask=True)
+    assert (added.masked, added.private, added.contradicting) == (2, 0, 2)
+    assert file.read_text() == (
+        f"{before}Write to <e-mail address> now,label 2\n"
+        f"Call me: <phone number>,label 0\n{asked}!,label 1\n"
+    )
+    assert row_edits.add(workspace, more).repeated == 4
+    # A label is one of the settings', whatever it looks like.
+    addresses = CONFIG.replace("label 2]", "label 2, sales@firm.ch]")
+    (tmp_path / "assay.yaml").write_text(addresses)
+    more.write_text("text,label\nTo whom?,sales@firm.ch\nTo me,sales@firm.ch\n")
+    assert row_edits.add(Workspace(tmp_path), more, mask=True).masked == 0
+    assert file.read_text().endswith("To me,sales@firm.ch\n")
+
+
 def test_conversations_become_rows_where_they_fit(tmp_path: Path) -> None:
     workspace = project(tmp_path, 300)
     file = tmp_path / "tickets.csv"
@@ -263,6 +296,13 @@ def test_conversations_are_added_to_conversations_as_they_stand(tmp_path: Path) 
     )
     assert (found.added, found.repeated) == (1, 1)
     assert json.loads((tmp_path / "chats.jsonl").read_text().splitlines()[-1]) == fresh
+    who = {**conversation("I am ann@firm.ch", "Hello"), "group": "ann@firm.ch"}
+    more = write_lines(tmp_path / "more.jsonl", [who])
+    masked = row_edits.add(Workspace(tmp_path), more, mask=True)
+    assert masked.sentence.endswith("It had secrets or personal data, which are masked now.")
+    last = json.loads((tmp_path / "chats.jsonl").read_text().splitlines()[-1])
+    assert last == {**conversation("I am <e-mail address>", "Hello"), "group": "ann@firm.ch"}
+    assert row_edits.add(Workspace(tmp_path), more).repeated == 1
 
 
 def test_lines_of_json_get_the_fields_that_the_others_have(tmp_path: Path) -> None:

@@ -156,9 +156,13 @@ def test_after_an_opening_rows_are_mended_and_what_does_not_fit_is_named(
         expect(page.get_by_text("in the holdout, opened once")).to_be_visible(timeout=300_000)
         page.get_by_text("Add examples", exact=True).click()
         more = tmp_path / "more.csv"
-        more.write_text("label,text\nlabel 1,Where is my bag?\nlabel 7,And where am I?\n")
+        more.write_text("label,text\nlabel 1,Write to ann@firm.ch\nlabel 7,And where am I?\n")
         files = page.locator("details", has_text="Add examples").locator("input[type=file]")
         files.set_input_files(more)
+        asked = page.get_by_text("1 row has secrets or personal data, of 1 that more.csv would add")
+        expect(asked).to_be_visible(timeout=300_000)
+        visitor.axe()
+        page.get_by_role("button", name="Mask them and add the rows").click()
         told = page.get_by_text("1 row was added to tickets.csv. Left out: 1 with errors.")
         expect(told).to_be_visible(timeout=300_000)
         expect(page.get_by_text("Line 3: ")).to_contain_text("label 7")
@@ -177,7 +181,7 @@ def test_after_an_opening_rows_are_mended_and_what_does_not_fit_is_named(
     assert after.split().holdout_sha256 == locked
     now = (folder / "tickets.csv").read_text()
     assert "never written" not in now
-    assert now.endswith("Where is my bag?,label 1\n")
+    assert now.endswith("Write to <e-mail address>,label 1\n")
 
 
 def test_what_cannot_be_split_is_not_compared_and_can_be_mended(

@@ -293,6 +293,10 @@ def second_look(
 
 def _print_addition(addition: Any) -> None:
     print(addition.sentence)
+    if addition.private or addition.contradicting:
+        print("  `assay data check` lists them by their lines.")
+    if addition.private:
+        print("  With `--mask`, such rows are masked before they are added.")
     for sentence in addition.spelled_otherwise:
         print(f"  {sentence}")
     for row in addition.rejected_rows:
@@ -310,6 +314,12 @@ def add(
             "conversations."
         ),
     ],
+    mask: Annotated[
+        bool,
+        typer.Option(
+            "--mask", help="Replace secrets and personal data in new rows before they are added."
+        ),
+    ] = False,
     folder: Folder = Path("."),
 ) -> Any:
     """Add the rows of a file to the project's examples, and split them again.
@@ -319,7 +329,7 @@ def add(
     """
     from assay.project import row_edits
 
-    return row_edits.add(open_workspace(folder), file, progress=Terminal())
+    return row_edits.add(open_workspace(folder), file, progress=Terminal(), mask=mask)
 
 
 def _print_openings(found: Any) -> None:

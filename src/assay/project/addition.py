@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,6 +38,10 @@ class Addition:
         rejected_rows: the first `MOST_TOLD` of these, with their line and problems.
         converted: the project's file became UTF-8 for them; None: it did not.
         quarantined: of the added rows those that are in quarantine, by the reason.
+        private: added rows with secrets or personal data.
+        masked: added rows in which those were replaced.
+        contradicting: added rows, none in quarantine, whose input another row has with another
+            output.
         spelled_otherwise: a sentence for each of the first `MOST_TOLD` values of added rows that
             the project's rows spell otherwise.
     """
@@ -52,6 +55,9 @@ class Addition:
     converted: Conversion | None = None
     quarantined: dict[Reason, int] = field(default_factory=dict)
     spelled_otherwise: tuple[str, ...] = ()
+    private: int = 0
+    masked: int = 0
+    contradicting: int = 0
 
     @property
     def used(self) -> int:
@@ -71,17 +77,35 @@ class Addition:
         left = f" Left out: {parts}." if parts else ""
         verb = "was" if self.added == 1 else "were"
         saved = f" {self.converted.describe(self.file)}" if self.converted else ""
-        return f"{rows} {verb} added to {self.file}.{left}{self._unused}{saved}"
+        return f"{rows} {verb} added to {self.file}.{left}{self._unused}{self._doubtful}{saved}"
+
+    @property
+    def _doubtful(self) -> str:
+        """How many of the added rows have secrets, personal data or another answer than a row."""
+        others = "the input of another row with another output: one of the two is wrong"
+        parts = (
+            (self.masked, "had", "had", "secrets or personal data, which are masked now"),
+            (self.private, "has", "have", "secrets or personal data"),
+            (self.contradicting, "has", "have", others),
+        )
+        return "".join(
+            f" {self._some(count)} {one if count == 1 else several} {what}."
+            for count, one, several, what in parts
+            if count
+        )
+
+    def _some(self, count: int) -> str:
+        """So many of the added rows."""
+        if count == self.added:
+            return "It" if count == 1 else "All of them"
+        return f"{count:,} of them"
 
     @property
     def _unused(self) -> str:
         """How many of the added rows nothing uses, and why."""
         if not (count := sum(self.quarantined.values())):
             return ""
-        if count == self.added:
-            which = "It is" if count == 1 else "All of them are"
-        else:
-            which = f"{count:,} of them {'is' if count == 1 else 'are'}"
+        which = f"{self._some(count)} {'is' if count == 1 else 'are'}"
         several = len(self.quarantined) > 1
         whose, they = ("its", "it is") if count == 1 else ("their", "they are")
         whys = (
@@ -97,10 +121,9 @@ class Addition:
         return asdict(self)
 
 
-def count_quarantined(folder: Path, rows: Sequence[Sequence[Text]]) -> dict[Reason, int]:
-    """Why rows are in quarantine, and how many of them; each is what its examples say."""
+def find_reasons(folder: Path, rows: Sequence[Sequence[Text]]) -> list[Reason | None]:
+    """Why each row is in quarantine; None: it is not, or not with all that its examples say."""
     if not has_split(folder):
-        return {}
+        return [None] * len(rows)
     found = find_quarantined(folder, {text for texts in rows for text in texts})
-    whole = (texts for texts in rows if all(text in found for text in texts))
-    return dict(Counter(found[texts[0]] for texts in whole))
+    return [found[texts[0]] if all(text in found for text in texts) else None for texts in rows]

@@ -168,7 +168,9 @@ def _look(
     fields = tuple(detected.fields)
     sample = inspect_file(file).sample[:SHOWN_ROWS] if fields else ()
     if (columns or detected.columns) is None and detected.format in TABULAR:
-        unclear = DataError("it is not clear which columns are input and output.", where=origin.name)
+        unclear = DataError(
+            "it is not clear which columns are input and output.", where=origin.name
+        )
         return FileFindings(file, origin, fields, None, unclear, None, sample)
     drafted: Draft | None = None
     question: DataError | None = None

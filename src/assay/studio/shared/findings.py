@@ -177,6 +177,11 @@ def show_spaces(label: str) -> str:
 def tell_addition(addition: Addition) -> None:
     """What became of rows that were to be added, and why some of them were not."""
     w.text(addition.sentence)
+    if addition.private or addition.contradicting:
+        w.text(
+            "Look at them on Data: “With problem” finds all of them that are not locked.",
+            "warn note",
+        )
     for sentence in addition.spelled_otherwise:
         w.text(sentence, "warn note breaks")
     for row in addition.rejected_rows:

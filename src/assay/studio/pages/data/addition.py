@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
 from nicegui import events, ui
+from nicegui.elements.upload_files import FileUpload
 
 from assay.project import row_edits
+from assay.project.addition import Addition
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.files import failures_in, file_picker, save_files, tell_failure
@@ -17,7 +25,8 @@ add_examples = workspace_action("editor", row_edits.add)
 
 
 def addition_form(context: PageContext, refresh: Refresh) -> None:
-    """A file is chosen, its rows are added, and what became of them is told."""
+    """A file is chosen, its rows are added, and what became of them is told. Where some have
+    personal data, it is asked before whether to mask it."""
     with w.details("Add examples"), ui.element("div").classes("stack"):
         w.text(
             "Choose a file with the same columns as your examples, or with conversations, such as "
@@ -27,17 +36,44 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
         )
         told = ui.element("div").classes("stack").props("role=status")
 
-        async def receive(event: events.UploadEventArguments) -> None:
-            name = event.file.name
+        @asynccontextmanager
+        async def saved(file: FileUpload, doing: str) -> AsyncIterator[Path]:
             with failures_in(told, NOT_ADDED):
                 with told:
-                    waiting = w.waiting("Reading and splitting the examples")
+                    waiting = w.waiting(doing)
                 try:
-                    async with save_files([event.file]) as [file]:
-                        added = await context.do(add_examples, file, name, ProgressState())
+                    async with save_files([file]) as [path]:
+                        yield path
                 finally:
                     if not waiting.is_deleted:
                         waiting.delete()
+
+        async def receive(event: events.UploadEventArguments) -> None:
+            async with saved(event.file, "Reading the file") as path:
+                found = await context.read(row_edits.forecast, path)
+            if found.private:
+                ask(event.file, found)
+            else:
+                await add(event.file)
+
+        def ask(file: FileUpload, found: Addition) -> None:
+            have = say_count(found.private, "row has", "rows have")
+            with told:
+                w.text(
+                    f"{have} secrets or personal data, of {found.added:,} that {file.name} would "
+                    "add. A model trained on them may repeat them.",
+                    "warn note",
+                )
+                with w.row():
+                    masked = partial(add, file, mask=True)
+                    icon = "visibility_off"
+                    w.button("Mask them and add the rows", masked, kind="primary", icon=icon)
+                    w.button("Add the rows as they are", partial(add, file))
+
+        async def add(file: FileUpload, *, mask: bool = False) -> None:
+            async with saved(file, "Reading and splitting the examples") as path:
+                progress = ProgressState()
+                added = await context.do(add_examples, path, file.name, progress, mask=mask)
             with told:
                 tell_addition(added)
             if added.added:

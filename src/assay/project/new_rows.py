@@ -1,0 +1,328 @@
+"""Rows of another file that a project's file of examples does not have yet.
+
+    addition, rows = find_new_rows(workspace, Path("more.csv"), mask=False, may_convert=True)
+    append(target, [row.record for row in rows])
+
+Nothing is changed here; `row_edits` writes them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from assay import json_reader
+from assay.config import Columns, Config, join_names
+from assay.data.checks import REJECTED_FILE, check
+from assay.data.formats.objects import record_of, shape
+from assay.data.formats.record import RecordProblems, json_text, text_of
+from assay.data.formats.shapes import BY_NAME
+from assay.data.inspection import inspect_file
+from assay.data.normal import key64, normalise
+from assay.data.privacy import mask_within
+from assay.data.problems import CODES, OF_THE_FILE, problem
+from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
+from assay.data.rewrite import find_unwritable
+from assay.data.spelling import SPELLING_FIX, Spellings
+from assay.errors import DataError, Step, UsageError
+from assay.example import Example
+from assay.progress import Progress
+from assay.project.addition import MOST_TOLD, Addition, Text
+from assay.project.files import conversation, fit_columns
+from assay.project.rows import data_file
+from assay.project.workspace import Workspace, project_of
+
+INSTRUCTING = ("system", "developer")
+"""Roles of turns that a row of a table does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A row that is to be added.
+
+    Attributes:
+        line: in the file that brings it.
+        record: as it will stand in the project's file.
+        texts: input and output of its examples, of which some formats hold several.
+        is_private: secrets or personal data stand in it.
+        is_masked: some stood in it.
+        contradicts: another row has its input with another output, and one at most is right.
+    """
+
+    line: int
+    record: dict[str, Any]
+    texts: list[Text]
+    is_private: bool
+    is_masked: bool
+    contradicts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A row of the file as it is, and with secrets and personal data masked.
+
+    Attributes:
+        masked_examples: empty where they are the same.
+    """
+
+    line: int
+    record: dict[str, Any]
+    examples: list[Example]
+    masked: dict[str, Any]
+    masked_examples: list[Example]
+
+
+class _Texts:
+    """What rows say.
+
+    Args:
+        inputs: keys of those whose outputs are remembered.
+    """
+
+    def __init__(self, inputs: Iterable[int]) -> None:
+        self._keys: set[int] = set()
+        self._outputs: dict[int, int | None] = dict.fromkeys(inputs)
+
+    def add(self, example: Example) -> None:
+        self._keys.add(_key(example))
+        asked = _input_key(example)
+        if asked in self._outputs and self._outputs[asked] is None:
+            self._outputs[asked] = _output_key(example)
+
+    def hold(self, examples: Sequence[Example]) -> bool:
+        """Whether each is there, with input and output; not of none."""
+        return bool(examples) and all(_key(one) in self._keys for one in examples)
+
+    def contradict(self, example: Example) -> bool:
+        """Whether its input is there with another output."""
+        return self._outputs[_input_key(example)] not in (None, _output_key(example))
+
+
+def find_new_rows(
+    workspace: Workspace, file: Path, *, mask: bool, may_convert: bool, progress: Progress
+) -> tuple[Addition, list[NewRow]]:
+    """What becomes of the rows of a file that are to be added, and those that are new.
+
+    Args:
+        mask: secrets and personal data in new rows are replaced by their kind.
+        may_convert: the project's file may become UTF-8; else rows with a character that its
+            encoding lacks are left out.
+
+    Raises:
+        DataError: no row of the file can be used, or it cannot be read.
+        UsageError: its rows do not fit the project's file.
+    """
+    config, target = project_of(workspace).config, data_file(workspace)
+    ours = detect(target, config.data.columns)
+    there = read(target, ours.format, ours.columns)
+    theirs, record = _match(ours, file, config.system_prompt)
+    kept, rejected_count, rejected = _check(file, theirs, config, progress)
+    candidates: list[_Candidate] = []
+    unfit = repeated = 0
+    for line, of_record in groupby(kept, key=attrgetter("line")):
+        made = record(next(of_record))
+        candidate = None if made is None else _candidate(ours, config, line, made)
+        if candidate is None or not candidate.examples:
+            unfit += 1
+        else:
+            candidates.append(candidate)
+    if ours.columns is not None and not candidates:
+        raise UsageError(
+            "no conversation of this file fits the columns of the project's rows.",
+            where=str(file),
+            fix=_bring(ours.columns),
+        )
+    asked = (_input_key(one) for row in candidates for one in (*row.examples, *row.masked_examples))
+    texts, spellings = _Texts(asked), Spellings(config.task)
+    for read_row in there:
+        if read_row.example is not None:
+            texts.add(read_row.example)
+            spellings.add(read_row.example.output)
+    several = config.task == "text"
+    fresh: dict[int, NewRow] = {}
+    for one in candidates:
+        # Who has masked a row on Start has its twin as it was in the file that was brought.
+        if texts.hold(one.examples) or texts.hold(one.masked_examples):
+            repeated += 1
+            continue
+        says = one.masked_examples if mask and one.masked_examples else one.examples
+        fresh[one.line] = NewRow(
+            line=one.line,
+            record=one.masked if mask else one.record,
+            texts=[(example.input, example.output) for example in says],
+            is_private=bool(one.masked_examples) and not mask,
+            is_masked=mask and one.masked != one.record,
+            contradicts=not several
+            and any(map(texts.contradict, (*one.examples, *one.masked_examples))),
+        )
+        for example in says:
+            texts.add(example)
+    foreign = [] if may_convert else _take_unwritable(target, fresh, file)
+    spelled = (
+        f"Line {row.line}: {sentence} {SPELLING_FIX}"
+        for row in fresh.values()
+        for sentence in spellings.find_others(row.texts[-1][1])
+    )
+    addition = Addition(
+        file=config.data.file,
+        added=len(fresh),
+        repeated=repeated,
+        unfit=unfit,
+        rejected=rejected_count + len(foreign),
+        rejected_rows=(*foreign, *rejected)[:MOST_TOLD],
+        private=sum(row.is_private for row in fresh.values()),
+        masked=sum(row.is_masked for row in fresh.values()),
+        contradicting=sum(row.contradicts for row in fresh.values()),
+        spelled_otherwise=tuple(islice(spelled, MOST_TOLD)),
+    )
+    return addition, list(fresh.values())
+
+
+def _check(
+    file: Path, theirs: DetectedFormat, config: Config, progress: Progress
+) -> tuple[list[Example], int, list[dict[str, Any]]]:
+    """The examples of a file that can be used, how many rows cannot, and the first of those."""
+    kept: list[Example] = []
+    with tempfile.TemporaryDirectory(prefix="assay-add-") as name:
+        report = check(
+            file,
+            format=theirs.format,
+            columns=theirs.columns,
+            task=config.task,
+            labels=config.labels,
+            schema=config.output_schema,
+            system_prompt=config.system_prompt,
+            out=Path(name),
+            keep=kept.append,
+            progress=progress,
+        )
+        with (Path(name) / REJECTED_FILE).open(encoding="utf-8") as lines:
+            rejected = [json_reader.read(line) for line in islice(lines, MOST_TOLD)]
+    if not kept:
+        whys = [
+            f"{count:,} × {CODES[code][1]}"
+            for code, count in report.counts.items()
+            if CODES[code][0] == "error" and code not in OF_THE_FILE
+        ]
+        raise DataError(
+            f"no row of this file can be added: {'; '.join(whys)}.",
+            where=str(file),
+            fix=f"Correct the rows; see {Step.CHECK_FILE}.",
+        )
+    return kept, report.rejected, rejected
+
+
+def _candidate(
+    ours: DetectedFormat, config: Config, line: int, record: dict[str, Any]
+) -> _Candidate:
+    columns, stays = ours.columns, {"id", "group", "document"}
+    if columns is not None:
+        # A label is one of the settings', even where it looks like somebody's address.
+        outputs = columns.output if config.labels is not None else ()
+        stays = {name for name in (columns.id, columns.group, columns.document) if name}
+        stays |= set(outputs)
+    if ours.delimiter is not None:  # a table holds text alone
+        record = {name: text_of(value) for name, value in record.items()}
+    masked = {
+        name: value if name in stays else mask_within(value)[0] for name, value in record.items()
+    }
+    examples = _as_read(ours, record)
+    hidden = _as_read(ours, masked) if masked != record else examples
+    return _Candidate(line, record, examples, masked, hidden if hidden != examples else [])
+
+
+def _take_unwritable(target: Path, fresh: dict[int, NewRow], file: Path) -> list[dict[str, Any]]:
+    """Take the records, by their line, that the encoding of the project's file cannot hold out of
+    those to be added; the same as rejected rows."""
+    lines = list(fresh)
+    rejected = []
+    for place, lack in find_unwritable(target, [row.record for row in fresh.values()]).items():
+        line = lines[place]
+        why = problem(
+            "not-in-encoding",
+            str(file),
+            line,
+            f"{target} is written in {lack.encoding}, which has no {lack.character!r}.",
+            "Save that file as UTF-8, or leave this character out.",
+        )
+        rejected.append({"line": line, "problems": [why.to_dict()], "raw": fresh.pop(line).record})
+    return rejected
+
+
+def _match(
+    ours: DetectedFormat, file: Path, system_prompt: str | None
+) -> tuple[DetectedFormat, Callable[[Example], dict[str, Any] | None]]:
+    """How to read a file, and the record that one of its examples is in the project's file; None of
+    a conversation that does not fit a row."""
+    theirs, columns = detect(file), ours.columns
+    if columns is None:
+        if theirs.format == ours.format:
+            return theirs, _records_of(file)
+        if ours.format == "openai-chat":
+            return theirs, conversation
+        raise UsageError(
+            f"this file is {theirs.format}, and the project's is {ours.format}.",
+            where=str(file),
+            fix=f"Bring a file in the format {ours.format}.",
+        )
+    if (fitting := fit_columns(columns, theirs)) is not None:
+        return detect(file, fitting), _records_of(file, ours.fields)
+    if theirs.format in CONTAINER_FORMATS:
+        raise UsageError(
+            f"this file lacks columns of the project's rows. It has {join_names(theirs.fields)}.",
+            where=str(file),
+            fix=_bring(columns),
+        )
+
+    def row(example: Example) -> dict[str, Any] | None:
+        told = [turn.content for turn in example.messages if turn.role in INSTRUCTING]
+        roles = [turn.role for turn in example.messages if turn.role not in INSTRUCTING]
+        if roles != ["user", "assistant"] or told not in ([], [system_prompt]):
+            return None
+        made = record_of(columns, example.input, example.output)
+        named = {} if columns.id is None else {columns.id: f"added-{_key(example):016x}"}
+        return None if made is None else {**named, **made}
+
+    return theirs, row
+
+
+def _bring(columns: Columns) -> str:
+    return f"Bring a file with the columns {join_names((*columns.input, *columns.output))}."
+
+
+def _as_read(ours: DetectedFormat, record: dict[str, Any]) -> list[Example]:
+    """What a record says once it stands in the project's file."""
+    as_row = BY_NAME[ours.format] if ours.columns is None else shape(ours.format, ours.columns)
+    read_parts = (as_row.example(part, "", RecordProblems("")) for part in as_row.parts(record))
+    return [example for example in read_parts if example is not None]
+
+
+def _records_of(
+    file: Path, fields: Collection[str] | None = None
+) -> Callable[[Example], dict[str, Any]]:
+    """Finds the record of an example as it stands in its file; of its fields these, if any are
+    named."""
+    records = {raw.line: raw.value for raw in inspect_file(file).records()}
+    if fields is None:
+        return lambda example: records[example.line]
+    return lambda example: {
+        name: value for name, value in records[example.line].items() if name in fields
+    }
+
+
+def _key(example: Example) -> int:
+    """What two examples have in common that say the same."""
+    return key64(json_text([example.input, example.output]))
+
+
+def _input_key(example: Example) -> int:
+    return key64(normalise(example.input))
+
+
+def _output_key(example: Example) -> int:
+    return key64(example.output.strip())
