@@ -134,7 +134,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
 
 def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: Path) -> None:
     rows = [f"x{i},né {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
-    data = folder.parent / "odd.csv"
+    data = folder.parent / "odd file.csv"  # its copy has no space
     body = "\n".join(["alpha,beta,gamma", *rows]) + "\n"
     data.write_bytes(body.encode() + b"x,K\xf6ln,yes\n")
     with studio(folder) as running:
@@ -143,6 +143,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         page.goto(running.link)
         page.set_input_files("input[type=file]", data)
         expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
+        expect(page.get_by_text("odd file.csv has 3 columns.")).to_be_visible()
         expect(page.get_by_role("region", name="First rows of the file")).to_contain_text("né 0")
         here.axe()
         go = page.get_by_role("button", name="Continue")
@@ -166,7 +167,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         page.reload()  # before a choice is sent, too
         expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
         go.click()
-        expect(page.get_by_role("heading", name="What is in odd.csv")).to_be_visible()
+        expect(page.get_by_role("heading", name="What is in odd file.csv")).to_be_visible()
         problems = page.get_by_role("region", name="Problems in the file")
         expect(problems).to_contain_text("the byte 0xF6 after")
         page.reload()  # which forgets nothing that was chosen
