@@ -76,8 +76,10 @@ def test_check_prints_the_contract(tmp_path: Path) -> None:
 
 def test_check_says_which_columns_it_took(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
-    file.write_text("text,label,note\n" + "".join(f"text {i},a,x\n" for i in range(60)))
-    assert "Columns: input text, output label." in run("data", "check", str(file)).stdout
+    file.write_text("text,label,count\n" + "".join(f"text {i},a,{i}\n" for i in range(60)))
+    named = ("--input", "text", "--output", "label,count")
+    told = "Columns: input text, output label, count; read as numbers: count."
+    assert told in run("data", "check", str(file), *named).stdout
     body = json.loads(run("data", "check", str(file), "--json").stdout)
     assert body["columns"] == {"input": ["text"], "output": ["label"]}
     chat = tmp_path / "a.jsonl"

@@ -170,7 +170,8 @@ def test_what_few_records_lack_or_write_otherwise_is_named_with_its_lines() -> N
         )
         for n, record in enumerate(said)
     ]
-    other, missing, note = propose(examples).warnings
+    empty, other, missing, note = propose(examples).warnings
+    assert empty.startswith("count is empty in 1 of 100 records: line 62. Empty is then the right")
     assert other.startswith("In 1 of 99 records count is text, in the others a number: line 61.")
     assert missing.startswith("2 of 100 records have no goods: lines 12, 41.")
     assert note.startswith("In 1 of 50 records note is a number, in the others text: line 62.")

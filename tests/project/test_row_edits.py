@@ -15,6 +15,7 @@ from tests.many_rows import CONFIG, held, project
 
 from assay.config.yaml_text import edit
 from assay.data import dataset
+from assay.data.read import read
 from assay.errors import DataError, HoldoutError, UsageError
 from assay.project import row_edits, rows
 from assay.project.rows import RowFilter
@@ -317,3 +318,56 @@ def test_lines_of_json_get_the_fields_that_the_others_have(tmp_path: Path) -> No
     assert row_edits.add(Workspace(tmp_path), tmp_path / "more.xlsx").added == 1
     last = json.loads((tmp_path / "tickets.jsonl").read_text().splitlines()[-1])
     assert last == {"text": "2026-03-01", "label": "label 1"}
+
+
+def test_numbers_of_a_table_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """Into cells by way of conversations, a workbook and a corrected row."""
+    with (tmp_path / "orders.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = ([f"Order {n} for {n * 7919}", f"P{n % 2}", n, ""] for n in range(60))
+        csv.writer(file).writerows([["mail", "plant", "quantity", "week"], *rows])
+    text = CONFIG.replace("label-accuracy", "record-exact")
+    (tmp_path / "assay.yaml").write_text(
+        edit(
+            text,
+            {
+                "task": "json",
+                "labels": None,
+                "data": {
+                    "file": "orders.csv",
+                    "columns": {
+                        "input": ["mail"],
+                        "output": ["plant", "quantity", "week"],
+                        "numbers": ["quantity", "week"],
+                    },
+                },
+            },
+        )
+    )
+    records = [
+        {"plant": "P1", "quantity": 36, "week": None},
+        {"plant": "P1", "quantity": 0.1, "week": -7},
+        {"plant": "P0", "quantity": 12.5, "week": 31},
+    ]
+    wrong = {"plant": "P1", "quantity": "three dozen", "week": 1}
+    said = [conversation(f"said {n}", json.dumps(r)) for n, r in enumerate([*records, wrong])]
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    book.active.append(["mail", *wrong])
+    for n, record in enumerate([*records, wrong]):
+        book.active.append([f"cell {n}", *record.values()])
+    book.save(tmp_path / "more.xlsx")
+    workspace = Workspace(tmp_path)
+    found = row_edits.add(workspace, write_lines(tmp_path / "said.jsonl", said))
+    assert (found.added, found.unfit, found.rejected) == (3, 1, 0)
+    found = row_edits.add(workspace, tmp_path / "more.xlsx")
+    assert (found.added, found.unfit, found.rejected) == (3, 0, 1)
+    [rejected] = found.rejected_rows
+    assert rejected["problems"][0]["message"].startswith("quantity is 'three dozen'")
+    assert row_edits.add(workspace, tmp_path / "said.jsonl").repeated == 3
+    before = row_edits.record(workspace, 2)
+    row_edits.change(workspace, 2, {**before, "quantity": "200"}, before)
+    columns = project_of(workspace).config.data.columns
+    read_back = [one.example for one in read(tmp_path / "orders.csv", columns=columns)]
+    outputs = [json.loads(example.output) for example in read_back if example is not None]
+    assert outputs[0] == {"plant": "P0", "quantity": 200, "week": None}
+    assert outputs[60:] == records * 2

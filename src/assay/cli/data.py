@@ -92,6 +92,7 @@ def check(
         folder=folder,
         format=format,
         columns=parse_columns(input, output, group, id),
+        find_numbers=True,
         task=parse_task(task),
         guess_task=True,
         model=model,
@@ -125,6 +126,7 @@ def import_(
         to,
         format=format,
         columns=parse_columns(input, output, group, id),
+        find_numbers=True,
         progress=Terminal(),
     )
     if json:

@@ -106,12 +106,15 @@ def print_draft(draft: Any) -> None:
 
 
 def _describe_columns(columns: Any) -> str:
-    """Which columns are input and output, and those that name rows, groups and documents."""
+    """Which columns are input and output, those that name rows, groups and documents, and which are
+    read as numbers."""
     from assay.config import join_names
 
     named = {"id": columns.id, "group": columns.group, "document": columns.document}
     parts = [f"input {join_names(columns.input)}", f"output {join_names(columns.output)}"]
-    return ", ".join([*parts, *(f"{part} {name}" for part, name in named.items() if name)])
+    parts += [f"{part} {name}" for part, name in named.items() if name]
+    numbers = f"; read as numbers: {join_names(columns.numbers)}" if columns.numbers else ""
+    return ", ".join(parts) + numbers
 
 
 def print_estimate(estimate: Any, earlier: float = 0.0) -> None:

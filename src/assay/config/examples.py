@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from assay.config.names import CodeName, DataName, ModelName
 from assay.config.strict import Strict
@@ -39,6 +39,34 @@ class Columns(Strict):
     document: str | None = Field(
         None, description="The document that answers the row; empty if none does."
     )
+    numbers: list[str] = Field(
+        [],
+        description="Output columns of a record whose cells are numbers, as JSON writes them; an "
+        "empty one is null.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_numbers(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Splits and curves are named by a hash of settings: those without columns of numbers keep
+        the names that they had before there were any."""
+        dumped: dict[str, Any] = write(self)
+        if not self.numbers:
+            dumped.pop("numbers", None)
+        return dumped
+
+    @model_validator(mode="after")
+    def _has_numbers_in_a_record(self) -> Self:
+        if self.numbers and len(self.output) == 1:
+            raise ValueError(
+                "`numbers` are fields of a record, and one output column is none: leave it out"
+            )
+        stray = [name for name in self.numbers if name not in self.output]
+        if stray:
+            raise ValueError(
+                f"`numbers` names {join_names(stray)}, beside the output columns "
+                f"{join_names(self.output)}"
+            )
+        return self
 
 
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))(?:,|$)')

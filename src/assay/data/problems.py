@@ -38,7 +38,10 @@ CODES: dict[str, tuple[Severity, str]] = {
     # Fields
     "unknown-shape": ("error", "the record does not have the fields of the file's format"),
     "missing-field": ("error", "a field that the format or the column mapping needs is missing"),
-    "wrong-type": ("error", "the value of a field does not have the type that the format requires"),
+    "wrong-type": (
+        "error",
+        "the value of a field does not have the type that the format or `numbers` requires",
+    ),
     # Conversations
     "no-messages": ("error", "the conversation has no turns"),
     "no-assistant-turn": ("error", "no assistant turn, so nothing to learn"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from assay import json_reader
-from assay.config import GraderSpec, TaskKind, labels_in
+from assay.config import GraderSpec, TaskKind, join_names, labels_in
 from assay.data.record_fields import warn_of_fields
 from assay.data.statistics import count_labels
 from assay.example import Example
@@ -92,7 +92,8 @@ def propose(
         reasons.append(why)
     own = [tuple(m.content for m in e.prompt if m.role in _INSTRUCTIONS) for e in examples]
     own_prompts = sum(map(bool, own))
-    labels, schema = None, None
+    labels: list[str] | None = None
+    schema: dict[str, Any] | None = None
     warnings: list[str] = []
     if task == "label":
         labels = sorted({*outputs, *held_outputs})
@@ -114,6 +115,12 @@ def propose(
             schema = open_sets(infer_schema(values), held)
             if fields := schema.get("properties"):
                 reasons.append(f"the records have {say_count(len(fields), 'field')}")
+                if closed := [name for name, field in fields.items() if "enum" in field]:
+                    reasons.append(
+                        "only values that stand in the examples can be answered in "
+                        f"{join_names(closed)} (closed lists); to allow others, take `enum` out of "
+                        "`output_schema`"
+                    )
                 records = [(line, record) for line, record in read if isinstance(record, dict)]
                 warnings = warn_of_fields(records, schema)
     if len(own[0]) == 1 and len(set(own)) == 1 and own[0][0].strip():

@@ -55,13 +55,17 @@ def _missing(name: str, records: Records) -> Iterator[str]:
 
 
 def _empty(name: str, records: Records) -> Iterator[str]:
-    """Cells of a table that nobody has filled in."""
-    lines = [line for line, text in _texts(name, records) if not text.strip()]
+    """Cells of a table that nobody has filled in; null is one in a column of numbers."""
+    lines = [line for line, record in records if name in record and _is_empty(record[name])]
     if 0 < len(lines) <= RARELY_MISSING * len(records):
         yield (
             f"{name} is empty in {len(lines)} of {len(records)} records: {_named(lines)}. Empty is "
             "then the right answer; if this is a mistake, fill it in and bring the file again."
         )
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _no_number(name: str, records: Records) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from assay.config import CONFIG_FILE, Columns, Config, TaskKind, load_config
 from assay.config.names import file_of
 from assay.data.checks import CheckReport, check
+from assay.data.number_columns import with_numbers
 from assay.data.overlap import OverlapReport, overlap
 from assay.data.problems import json_line
 from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
@@ -28,6 +29,7 @@ def check_file(
     folder: Path,
     format: str | None = None,
     columns: Columns | None = None,
+    find_numbers: bool = False,
     task: TaskKind | None = None,
     guess_task: bool = False,
     model: str | None = None,
@@ -41,6 +43,8 @@ def check_file(
     and model.
 
     Args:
+        find_numbers: of `columns` those that hold numbers are found out, as `assay init` does; of
+            the project's own file they stand in its settings.
         guess_task, out, keep: see `assay.data.checks.check`.
 
     Raises:
@@ -58,6 +62,8 @@ def check_file(
         format = format or own.data.format
         task = task or own.task
         model = model or own.model
+    elif columns is not None and find_numbers:
+        columns = with_numbers(columns, file)
     template, context = None, None
     if model is not None:
         from assay.chat.template import Template
@@ -90,11 +96,18 @@ def import_file(
     *,
     format: str | None = None,
     columns: Columns | None = None,
+    find_numbers: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Write a file's examples in OpenAI's JSONL; rejected rows go to a file beside it."""
+    """Write a file's examples in OpenAI's JSONL; rejected rows go to a file beside it.
+
+    Args:
+        find_numbers: as of `check_file`.
+    """
     if to.exists():
         raise UsageError(f"{to} already exists.", fix="Choose another name.")
+    if columns is not None and find_numbers:
+        columns = with_numbers(columns, file)
     detected = detect(file, columns)
     name = format or detected.format
     rejected: list[dict[str, Any]] = []

@@ -20,8 +20,9 @@ from assay.progress import SILENT
 from assay.project.knowledge import documents
 from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileProjectOptions
-from assay.project.start.init import Choices, draft
+from assay.project.start.init import Choices, draft, yaml_text
 from assay.project.workspace import NO_PROJECT, Workspace, open_to_serve
+from assay.studio.shared.findings import describe_columns
 
 
 @pytest.fixture
@@ -148,7 +149,6 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     source = tmp_path / "odd.csv"
-    rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
     source.write_text("Ref;Text;Abteilung\nR1;Late again;Freight\n")  # the number of a case
     case = example_file.keep_file(workspace, "cases.csv", source)
     asked = from_file.look(workspace, case, FileProjectOptions())
@@ -158,15 +158,24 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     pair = detect(source).columns
     assert pair is not None
     assert (pair.input, pair.output, pair.id) == (["mr"], ["ref"], "id")
-    source.write_text("\n".join(["alpha,beta,gamma", *rows]) + "\n")
+    rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'},{i % 3}" for i in range(60)]
+    source.write_text("\n".join(["alpha,beta,gamma,count", *rows]) + "\n")
     file = example_file.keep_file(workspace, "odd.csv", source)
     found = from_file.look(workspace, file, FileProjectOptions())
     assert found.question is not None
-    assert found.fields == ("alpha", "beta", "gamma")
+    assert found.fields == ("alpha", "beta", "gamma", "count")
     chosen = FileProjectOptions(input=("beta",), output=("gamma",), document="")
     told = from_file.look(workspace, file, chosen)
     assert told.draft is not None
     assert told.draft.proposal.task == "label"
+    record = FileProjectOptions(input=("beta",), output=("gamma", "count"))
+    numbers = from_file.look(workspace, file, record)
+    assert numbers.draft is not None
+    assert numbers.draft.columns is not None
+    assert '    numbers: ["count"]  # ' in yaml_text(numbers.draft, max_new_tokens=9, max_tokens=99)
+    assert describe_columns(numbers.fields, numbers.draft.columns) == (
+        "Columns. Input: beta. Output: gamma, count. Read as numbers: count. Not used: alpha."
+    )
     of_answers = FileProjectOptions(input=("beta",), output=("gamma",), group="gamma")
     nothing = from_file.look(workspace, file, of_answers)
     assert nothing.question is not None

@@ -13,6 +13,8 @@ from assay.data.formats.record import (
     closest,
     json_text,
     missing_field,
+    number_of,
+    shorten,
     text_of,
 )
 from assay.errors import DataError
@@ -143,7 +145,10 @@ def shape(name: str, columns: Columns) -> Shape:
         elif not any(text.strip() for text in answers):
             answer = ""  # nobody filled it in: a record of no values would be text as well
         else:
-            answer = json_text({key: record[key] for key in outputs})
+            values = _read_values(record, columns, found)
+            if values is None:
+                return None
+            answer = json_text(values)
         id = text_of(record.get(id_column)) if id_column is not None else ""
         group = text_of(record.get(group_column)) if group_column is not None else ""
         return Example.of(
@@ -161,6 +166,24 @@ def shape(name: str, columns: Columns) -> Shape:
         matches=lambda record: all(key in record for key in needed),
         example=example,
     )
+
+
+def _read_values(record: Record, columns: Columns, found: RecordProblems) -> Record | None:
+    """The fields of an output of several columns; None: a column of numbers holds something else,
+    which is noted."""
+    values = {key: record[key] for key in columns.output}
+    for key in columns.numbers:
+        try:
+            values[key] = number_of(record[key])
+        except ValueError:
+            found.add(
+                "wrong-type",
+                f"{key} is {shorten(text_of(record[key]))!r}, which is not a number.",
+                "Write a number such as 12 or 0.5, or leave the cell empty; if the column holds "
+                f"texts, take {key} out of data.columns.numbers.",
+                key,
+            )
+    return None if found.failed else values
 
 
 def record_of(columns: Columns, asked: str, answer: str) -> Record | None:

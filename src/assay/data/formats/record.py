@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from decimal import Decimal
+from math import inf
 from typing import Any, NamedTuple, TypeVar
 
+from assay import json_reader
 from assay.data.problems import Problem, problem
 from assay.errors import DataError
 from assay.example import Example
@@ -17,6 +20,8 @@ Record = dict[str, Any]
 
 FIELD_LIMIT = 10_000_000
 """Characters in one field."""
+WHOLE_BELOW = 10**15
+"""Excel keeps all digits of whole numbers up to here."""
 
 
 class Raw(NamedTuple):
@@ -89,6 +94,23 @@ def text_of(value: Any) -> str:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     return json_text(value)
+
+
+def number_of(value: Any) -> int | float | None:
+    """The number in a cell or field, written as in JSON; 12.0 is 12, and an empty one is None.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    text = str(value) if isinstance(value, Decimal) else text_of(value).strip()
+    if not text:
+        return None
+    number = json_reader.read(text)
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if not is_number or not abs(number) < inf:  # nor NaN
+        raise ValueError(f"{shorten(text)} is no number")
+    # As xlsx.py writes it, which knows no whole numbers beside the others.
+    return int(number) if number == int(number) and abs(number) < WHOLE_BELOW else number
 
 
 def json_text(value: Any) -> str:

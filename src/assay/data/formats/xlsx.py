@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from assay.data.formats.delimited import Header
-from assay.data.formats.record import FIELD_LIMIT, Raw, closest, damaged, guard, too_large
+from assay.data.formats.record import (
+    FIELD_LIMIT,
+    WHOLE_BELOW,
+    Raw,
+    closest,
+    damaged,
+    guard,
+    too_large,
+)
 from assay.data.problems import Problem, problem
 from assay.errors import DataError
 from assay.quantities import say_count
@@ -114,7 +122,7 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE_BELOW:
         return str(int(value))
     if isinstance(value, datetime) and value.time() == time():
         return value.date().isoformat()

@@ -189,6 +189,7 @@ def _look(
         folder=file.parent,
         format=detected.format,
         columns=columns or detected.columns,
+        find_numbers=True,
         task=options.task or options.kept_task if drafted is None else drafted.proposal.task,
         progress=progress,
     )

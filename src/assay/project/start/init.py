@@ -24,6 +24,7 @@ from assay.config import (
 from assay.config.names import check_project_name
 from assay.data.contents import Rules
 from assay.data.dataset import LEAST_ROWS
+from assay.data.number_columns import with_numbers
 from assay.data.propose import Proposal, propose
 from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.data.row_judge import RowJudge
@@ -122,7 +123,9 @@ def draft(
     columns = _columns(choices)
     detected = detect(choices.data, columns)
     columns = columns or _with_choices(detected.columns, choices)
-    if columns is None:
+    if columns is not None:
+        columns = with_numbers(columns, choices.data, choices.holdout)
+    else:
         check_answers(detected, str(choices.data))
     if columns is None and detected.format in TABULAR:
         raise DataError(
@@ -388,4 +391,5 @@ def _column_lines(columns: Columns | None) -> list[str]:
         f"    id: {flow(columns.id)}",
         f"    group: {flow(columns.group)}  # rows with one value here stay together",
         *([f"    document: {flow(columns.document)}"] if columns.document else []),
+        *([f"    numbers: {flow(columns.numbers)}  # not text"] if columns.numbers else []),
     ]

@@ -96,6 +96,8 @@ def describe_columns(fields: Sequence[str], columns: Columns) -> str:
     named = {use: [name for name in names if name] for use, names in taken.items()}
     used = {name for names in named.values() for name in names}
     parts = [f"{use}: {join_names(names)}" for use, names in named.items() if names]
+    if columns.numbers:
+        parts.append(f"Read as numbers: {join_names(columns.numbers)}")
     if unused := [name for name in fields if name not in used]:
         parts.append(f"Not used: {join_names(unused)}")
     return f"Columns. {'. '.join(parts)}."
