@@ -60,6 +60,9 @@ def test_it_finds_values_that_no_row_has_and_absent_ones(tmp_path: Path) -> None
     assert built.scores == (1.0, 1.0, 1.0)
     chosen = {trial.setting for trial in built.tried if trial.chosen}
     assert {"to.name by spans", "urgent by words"} <= chosen
+    # Every way finds the times, and the others would say none but those of the examples.
+    assert {one.score for one in built.tried if one.setting.startswith("to.times by ")} == {1.0}
+    assert "to.times by spans" in chosen
     assert built.agent.constrained
     assert list(rows_held(built.agent, made.store)) == [row.content_hash() for row in made.train]
     assert registry.build("extract", made).agent == built.agent

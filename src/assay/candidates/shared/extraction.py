@@ -95,7 +95,8 @@ def read_rows(store: Store, examples: Sequence[Example], embedder: str) -> Recor
 def learn(train: RecordRows, validation: RecordRows, rows: str) -> RecordFit:
     """Learn every way that a field allows, and take the one that is best for it on validation.
 
-    Ways that find a field equally often are taken in the order of `Method`.
+    Of ways that find a field equally often the tagger is taken for numbers, as others only answer
+    those of the examples; else the first in the order of `Method`.
 
     Args:
         train: at least one row.
@@ -129,9 +130,16 @@ def learn(train: RecordRows, validation: RecordRows, rows: str) -> RecordFit:
                 pairs = zip(found, validation.fields, strict=True)
                 right = [got[path] == wanted.get(path, ABSENT) for got, wanted in pairs]
                 share[method] = sum(right) / max(len(right), 1)
-    best = [max(share, key=lambda method: share[method]) for share in shares]
+    best = [_best(share, way) for share, way in zip(shares, ways, strict=True)]
     model = model_of([way[method] for way, method in zip(ways, best, strict=True)])
     return RecordFit(model, tuple(_trials(paths, shares, best)), warnings)
+
+
+def _best(share: Mapping[Method, float], way: Mapping[Method, Field]) -> Method:
+    def rank(method: Method) -> tuple[float, bool]:
+        return share[method], method == "spans" and way[method].form == "number"
+
+    return max(share, key=rank)
 
 
 def _paths(train: RecordRows) -> tuple[list[FieldPath], tuple[str, ...]]:
