@@ -222,10 +222,10 @@ def _candidate(
 ) -> _Candidate:
     columns, stays = ours.columns, {"id", "group", "document"}
     if columns is not None:
-        # A label is one of the settings', even where it looks like somebody's address.
+        # A label is one of the settings', and a number stays one, whatever they look like.
         outputs = columns.output if config.labels is not None else ()
         stays = {name for name in (columns.id, columns.group, columns.document) if name}
-        stays |= set(outputs)
+        stays |= {*outputs, *columns.numbers}
     if ours.delimiter is not None:  # a table holds text alone
         record = {name: text_of(value) for name, value in record.items()}
     masked = {
