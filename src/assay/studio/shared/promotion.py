@@ -151,7 +151,8 @@ async def promotion_form(
             if again is not None:
                 await again
         finally:
-            go.props(remove="loading")
+            if not go.is_deleted:  # `done` may have shown something else in the form's place
+                go.props(remove="loading")
 
     with w.row():
         go = w.button(f"Promote {plain or plain_label(label)}", click, kind="primary",
