@@ -50,11 +50,13 @@ class Studio:
 
     Attributes:
         link: signs the owner in, once.
+        output: what it has said in its terminal.
     """
 
     process: Preloaded
     folder: Path
     link: str
+    output: Path
 
     @property
     def url(self) -> str:
@@ -74,7 +76,7 @@ def studio(folder: Path, *options: str) -> Iterator[Studio]:
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
             time.sleep(0.05)
-        yield Studio(process, folder, found[1])
+        yield Studio(process, folder, found[1], output)
         assert "Traceback" not in output.read_text(), output.read_text()
     finally:
         process.terminate()

@@ -17,7 +17,7 @@ from assay.config import Columns, KnowledgeSection
 from assay.data.split import MANIFEST, TRAIN
 from assay.example import ToolCall
 from assay.project import agents, releases
-from assay.project.answer.playground import offered_tools
+from assay.project.answer.playground import is_conversation, offered_tools
 from assay.project.workspace import Workspace
 from assay.studio.pages.agent.page import choose_first
 from assay.studio.pages.playground import _find_compared
@@ -112,3 +112,18 @@ def test_a_project_whose_rows_are_lost_offers_no_functions(tmp_path: Path) -> No
     assert offered_tools(workspace) == ()
     (tmp_path / TRAIN).write_text(f"{json.dumps(row)}\n")
     assert offered_tools(workspace) == ({"function": {"name": "f"}},)
+
+
+def test_messages_are_one_conversation_where_an_example_is(tmp_path: Path) -> None:
+    made = SimpleNamespace(split_folder=tmp_path)
+    workspace: Any = SimpleNamespace(project=made)
+    assert is_conversation(workspace)  # not known
+    (tmp_path / MANIFEST).touch()
+    turns = [{"role": role, "content": "a"} for role in ("system", "user", "assistant")]
+    alone, going_on = (
+        json.dumps({"id": "1", "messages": [*turns, *more]}) for more in ([], turns[1:])
+    )
+    (tmp_path / TRAIN).write_text(f"{alone}\n{alone}\n")
+    assert not is_conversation(workspace)
+    (tmp_path / TRAIN).write_text(f"{alone}\n{going_on}\n")
+    assert is_conversation(workspace)

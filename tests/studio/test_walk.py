@@ -98,6 +98,9 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
             put.click()
             clicks += 1
         expect(page.locator("[aria-current=step]")).to_be_focused()
+        # Nothing of the form that was there before was used after it.
+        assert "deleted but is still being used" not in running.output.read_text()
+        expect(page.get_by_text("Each message is answered by itself")).to_be_visible()
         box.press("Enter")
         expect(page.get_by_text("Write a message first.")).to_be_visible()
         box.fill("Anna feeds the parrot near the river at 3")

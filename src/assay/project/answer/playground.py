@@ -9,18 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from assay.accounts.costs import calls_of
 from assay.agent.answering import GenerationOptions
 from assay.data.split import TRAIN, has_split
-from assay.example import Message, read_examples
+from assay.example import Example, Message, read_examples
 from assay.generate.stream import End, EnginePool
 from assay.project.answer.answering import AnswerStream, Conversation
 from assay.project.answer.gateway import Gateway, studio_caller
 from assay.project.answer.names import ModelEntry, model_entries
 from assay.project.comparisons import labels
 from assay.project.workspace import Workspace
+
+ROWS_OF_A_KIND = 200
+"""So many training rows tell whether a project's examples are conversations."""
 
 
 def answer(
@@ -54,13 +58,32 @@ def offered_tools(workspace: Workspace) -> tuple[dict[str, Any], ...]:
     """The tools of the project's first training row; none where its task is another, before its
     rows are divided, or where they cannot be read: releases can be tried without them."""
     project = workspace.project
-    if project is None or project.config.task != "tools" or not has_split(project.split_folder):
+    if project is None or project.config.task != "tools":
         return ()
+    return next((row.tools for row in _read_first(workspace, 1)), ())
+
+
+def is_conversation(workspace: Workspace) -> bool:
+    """Whether the project's examples are conversations, in which an answer depends on earlier
+    messages; by its first training rows. Where these have one message of the user's each, only a
+    message by itself is like what was measured. True where it is not known.
+    """
+    rows = _read_first(workspace, ROWS_OF_A_KIND)
+    return not rows or any(
+        sum(message.role == "user" for message in row.messages) > 1 for row in rows
+    )
+
+
+def _read_first(workspace: Workspace, count: int) -> list[Example]:
+    """Of the training rows so many at most; none before they are divided, or where they cannot be
+    read."""
+    project = workspace.project
+    if project is None or not has_split(project.split_folder):
+        return []
     try:
-        rows = read_examples(project.split_folder / TRAIN)  # the first alone is read
-        return next((row.tools for row in rows), ())
+        return list(islice(read_examples(project.split_folder / TRAIN), count))
     except (OSError, ValueError):
-        return ()
+        return []
 
 
 def answerable_models(workspace: Workspace) -> list[ModelEntry]:

@@ -9,8 +9,9 @@ from assay.compare.report import wording
 from assay.config import Config
 from assay.errors import AssayError
 from assay.example import Message
-from assay.project.answer.playground import offered_tools, snippets
+from assay.project.answer.playground import is_conversation, offered_tools, snippets
 from assay.studio import widgets as w
+from assay.studio.dialogs import lead_to
 from assay.studio.session import PageContext, action
 from assay.studio.shared.names import called_in_turn
 from assay.studio.shared.streams import Reply, ask, format_tokens
@@ -54,6 +55,8 @@ def show_passages(reply: Reply) -> None:
 
 
 EMPTY = "(empty answer)"
+BELOW = 10**7
+"""Pixels down to the end of any chat."""
 
 
 def describe_empty(config: Config | None) -> str:
@@ -93,12 +96,19 @@ def show_message_form(context: PageContext) -> None:
         w.text(said, "soft note")
 
 
-def chat_card(context: PageContext, name: str) -> None:
-    """A conversation with whatever `name` stands for."""
+async def chat_card(context: PageContext, name: str) -> None:
+    """Messages to whatever `name` stands for. They are one conversation where the project's
+    examples are conversations; else each is sent by itself, as each of the examples was."""
+    goes_on = await context.read(is_conversation)
     turns: list[Message] = []
-    with w.section(f"Try {name}", "It answers as it answers any program. Nothing is kept."):
+    under = "It answers as it answers any program. Nothing is kept."
+    if not goes_on:
+        under += " Each message is answered by itself, as in your examples."
+    with w.section(f"Try {name}", under):
         show_message_form(context)
         log = ui.element("div").classes("chat").props("role=log aria-live=polite")
+        if not goes_on:
+            log.classes("apart")
         with w.row("ask"):
             entry = w.label_input(
                 ui.textarea(placeholder="Write a message").props("autogrow rows=1"), "Your message"
@@ -111,15 +121,16 @@ def chat_card(context: PageContext, name: str) -> None:
                     return
                 entry.value = ""
                 go.disable()
-                with log:
+                anew.disable()
+                with log, ui.element("div").classes("exchange"):
                     w.text(question, "mine pre", "div")
                     with ui.element("div").classes("theirs"):
                         answer = w.text("…", "pre", "div")
                         called = ui.element("div")
                     took = w.text("", "soft note", "div")
                     used = ui.element("div")
-                question_message = Message("user", question)
-                asked = [*turns, question_message]
+                log.run_method("scrollTo", 0, BELOW)
+                asked = [*turns, Message("user", question)]
                 try:
                     tools = await context.read(offered_tools)
                     reply = await ask(context, name, asked, answer.set_text, tools=tools)
@@ -128,9 +139,11 @@ def chat_card(context: PageContext, name: str) -> None:
                     raise
                 finally:
                     go.enable()
-                # Calls as text: no result will follow them, which some templates refuse.
-                said = Message("assistant", reply.text, reply.calls).text
-                turns.extend([question_message, Message("assistant", said)])
+                    anew.enable()
+                if goes_on:
+                    # Calls as text: no result will follow them, which some templates refuse.
+                    said = Message("assistant", reply.text, reply.calls).text
+                    turns[:] = [*asked, Message("assistant", said)]
                 took.text = describe_reply(reply)
                 with called:
                     show_calls(reply.calls)
@@ -139,9 +152,21 @@ def chat_card(context: PageContext, name: str) -> None:
                         answer.text = EMPTY
                         w.text(describe_empty(context.workspace.config), "warn note")
                     show_passages(reply)
+                log.run_method("scrollTo", 0, BELOW)
 
-            entry.on("keydown.enter.exact.prevent", send)
-            go = w.button("Send", send, kind="primary", icon="send")
+            def begin_anew() -> None:
+                turns.clear()
+                log.clear()
+                anew.disable()
+                lead_to(entry)
+
+            once = w.one_by_one(send)
+            entry.on("keydown.enter.exact.prevent", once)
+            go = w.button("Send", once, kind="primary", icon="send")
+        with w.row() as below:
+            anew = w.button("New conversation", begin_anew, icon="add_comment")
+            anew.disable()
+        below.set_visibility(goes_on)
 
 
 def snippets_card(context: PageContext, name: str) -> None:

@@ -324,7 +324,7 @@ async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> N
     _show_card(context, now.result, other_documents=now.other_documents)
     if now.older is not None:
         _show_older(now.release, *now.older)
-    chat_card(context, now.release)
+    await chat_card(context, now.release)
     snippets_card(context, now.release)
     with w.row():
         w.link("Releases and their history", "/releases")
