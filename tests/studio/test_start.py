@@ -101,11 +101,13 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         damaged = "broken.pdf: it is damaged, encrypted, or not a PDF file."
         expect(page.get_by_text(damaged)).to_be_visible()
         expect(create).to_be_enabled()
+        brought.set_input_files(prices)
+        expect(page.get_by_text("prices.md: is already here, unchanged")).to_be_visible()
+        # What is listed of an earlier upload is counted until it is dismissed.
+        expect(page.get_by_text("1 file processed. 1 earlier file could not be")).to_be_visible()
         page.get_by_role("button", name="Dismiss broken.pdf").click()
         expect(page.get_by_text("broken.pdf")).to_have_count(0)
         expect(page.get_by_text("All files processed.")).to_be_visible()
-        brought.set_input_files(prices)
-        expect(page.get_by_text("prices.md: is already here, unchanged")).to_be_visible()
         expect(page.get_by_text("could not be read")).to_have_count(0)
         all_stay()
         expect(page.get_by_text("contains decides")).to_be_visible()

@@ -69,16 +69,17 @@ class _Line:
 
     Attributes:
         brought: the file's name, which a document of some other name may have come of.
-        is_added: it says that the document can be searched.
-        is_kept: it says of a file of an earlier upload why it could not be read, until that is
-            dismissed or is so no more.
+        batch: in which it was brought; None: before the page was opened, and why it could not be
+            read is listed until that is dismissed or is so no more.
+        kind: what it says: that the document can be searched ("good"), that the file could not be
+            read, or only in part ("bad"), or neither.
     """
 
     item: Element
     text: TextElement
     brought: str
-    is_added: bool = False
-    is_kept: bool = False
+    batch: int | None
+    kind: str = ""
 
 
 class DocumentUpload:
@@ -131,7 +132,7 @@ class DocumentUpload:
             left: the names of those that are there.
         """
         for name, line in list(self._lines.items()):
-            if line.is_added and name not in left:
+            if line.kind == "good" and name not in left:
                 self._delete(line, name)
 
     def show_failed(self, failed: Iterable[FailedDocument]) -> None:
@@ -143,12 +144,11 @@ class DocumentUpload:
         """
         reasons = {one.file: one.reason for one in failed}
         for name, line in list(self._lines.items()):
-            if line.is_kept and name not in reasons:
+            if line.batch is None and name not in reasons:
                 self._delete(line, name)
         for name, reason in reasons.items():
             if name not in self._lines:
-                self._lines[name] = line = self._line(name, "")
-                line.is_kept = True
+                self._lines[name] = line = self._line(name, "", None)
                 self._mark(line, name, reason, "bad")
         self._show()
 
@@ -181,7 +181,7 @@ class DocumentUpload:
         self._brought += 1
         self._show()
         name = event.file.name
-        line = self._line(name, "uploaded")
+        line = self._line(name, "uploaded", self._batch)
         source = None
         try:
             async with save_files([event.file]) as [path]:
@@ -260,9 +260,9 @@ class DocumentUpload:
                         said += f"; “{line.brought}” cannot be a document's name"
                     self._mark(line, name, said, "good")
 
-    def _line(self, name: str, state: str) -> _Line:
+    def _line(self, name: str, state: str, batch: int | None) -> _Line:
         with self._list, ui.element("li") as item:
-            line = _Line(item, w.text("", tag="span"), name)
+            line = _Line(item, w.text("", tag="span"), name, batch)
         self._mark(line, name, state, "")
         return line
 
@@ -271,18 +271,17 @@ class DocumentUpload:
             return
         line.text.text = f"{name}: {state}"
         line.text.classes(replace=kind)
-        line.is_added = kind == "good"
+        line.kind = kind
         if kind == "bad":
-            batch = self._batch
 
             async def dismiss() -> None:
                 await self._context.do(dismiss_failure, self._base, name)
                 self._delete(line, name)
                 # Of an earlier one nothing is counted any more.
-                if batch == self._batch and not line.is_kept:
+                if line.batch == self._batch:
                     self._brought, self._done = self._brought - 1, self._done - 1
                     self._failed = max(0, self._failed - 1)
-                    self._show()
+                self._show()
                 await self._changed()
 
             with line.item:
@@ -294,8 +293,9 @@ class DocumentUpload:
         self._say_reading()
         self._card.set_visibility(self._is_busy or bool(self._list.default_slot.children))
         if not self._is_busy:
-            kept = sum(line.is_kept for line in self._lines.values())
-            self._head.text = _say_processed(self._failed, self._brought, kept)
+            lines = self._lines.values()
+            earlier = sum(line.kind == "bad" and line.batch != self._batch for line in lines)
+            self._head.text = _say_processed(self._failed, self._brought, earlier)
             self._bar.set_visibility(False)
             return
         self._bar.set_visibility(True)
@@ -317,15 +317,16 @@ def _say_added(before: str | None, after: str | None) -> str:
     return "replaces the earlier one; it can be searched"
 
 
-def _say_processed(failed: int, brought: int, kept: int) -> str:
-    """What all files came to.
+def _say_processed(failed: int, brought: int, earlier: int) -> str:
+    """What all files that are listed came to.
 
     Args:
-        kept: files of earlier uploads that could not be read.
+        earlier: files of earlier uploads that could not be read.
     """
-    said = f"{failed:,} of {say_count(brought, 'file')} could not be read."
-    if not failed:
-        said = "All files processed." if brought or not kept else ""
-    if kept:
-        said += f" {say_count(kept, 'earlier file')} could not be read, or only in part."
-    return said.lstrip()
+    files = say_count(brought, "file")
+    if not earlier:
+        return f"{failed:,} of {files} could not be read." if failed else "All files processed."
+    said = f"{say_count(earlier, 'earlier file')} could not be read, or only in part."
+    if failed:
+        return f"{failed:,} of {files} could not be read. {said}"
+    return f"{files} processed. {said}" if brought else said
