@@ -13,8 +13,9 @@ from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
 from assay.studio import widgets as w
 from assay.studio.access import ENTER
-from assay.studio.dialogs import confirm, enter_or_click, errors_at, notify
+from assay.studio.dialogs import confirm, enter_or_click, errors_at, lead_to, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
+from assay.studio.shared.sentence import sentence
 from assay.studio.words import format_time
 
 MEANINGS = {
@@ -68,11 +69,12 @@ async def people_tab(context: PageContext) -> None:
                 f"Sign-in link for {name}",
                 "Give it to nobody else: it works once, within an hour.",
                 style="accent",
-            ),
+            ) as card,
         ):
             w.code(f"{context.address}{ENTER}?once={secret}", f"Sign-in link for {name}")
             if is_of_this_computer(context.address):
-                w.text(ONLY_HERE, "warn note")
+                sentence(ONLY_HERE, "warn note")
+        lead_to(card.props("tabindex=-1"))
 
     async def refresh() -> None:
         found = await context.read(people.people)
