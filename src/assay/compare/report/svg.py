@@ -26,9 +26,11 @@ def image(height: float, label: str, body: Sequence[str], width: float = WIDTH) 
 
 
 def row_name(left: float, y: float, name: str, *, phone: bool) -> str:
-    """The name of a row: left of `left`, or for a phone above the row."""
+    """The name of a row: left of `left`, or for a phone above the row, where it interrupts the
+    lines of the chart from above to below."""
     if phone:
-        return text(0, y - 13, name, "start", "name")
+        behind = f'<rect x="0" y="{y - 26:.1f}" width="{PHONE}" height="18" class="behind"/>'
+        return behind + text(0, y - 13, name, "start", "name")
     return text(left - 10, y + 4, shortened(name, MOST_CHARACTERS), "end", "name")
 
 
