@@ -12,6 +12,7 @@ from nicegui.element import Element
 
 from assay.errors import UsageError
 from assay.knowledge.build import RETENTION
+from assay.knowledge.excerpt import excerpt
 from assay.knowledge.failures import FailedDocument
 from assay.knowledge.records import Document
 from assay.knowledge.search import Mode, Passage
@@ -171,13 +172,13 @@ def _show_search(context: PageContext, base: str) -> None:
                 )
                 if found is not None and is_latest():
                     shown.clear()
-                    _show_results(found)
+                    _show_results(found, query)
 
         query_row("Search for", "Search", "search", search, placeholder="How do I get a refund?")
         shown = ui.element("div").props("aria-live=polite")
 
 
-def _show_results(found: dict[Mode, list[Passage]]) -> None:
+def _show_results(found: dict[Mode, list[Passage]], query: str) -> None:
     with ui.element("div").classes("three"):
         for mode, (label, meaning) in WAYS.items():
             with ui.element("div").classes("stack"):
@@ -185,14 +186,22 @@ def _show_results(found: dict[Mode, list[Passage]]) -> None:
                 if not found[mode]:
                     w.text("Nothing found.", "soft note")
                 for passage in found[mode]:
-                    with ui.element("article").classes("passage"):
-                        with w.row("spread"):
-                            page = "" if passage.page is None else f", page {passage.page}"
-                            w.text(f"{passage.document}{page}", "strong note", "span")
-                            w.text(f"{passage.score:.3f}", "score", "span")
-                        if passage.heading:
-                            w.text(passage.heading, "soft note")
-                        w.text(passage.text, "pre note clamped").props("tabindex=0")
+                    _show_passage(passage, query)
+
+
+def _show_passage(passage: Passage, query: str) -> None:
+    with ui.element("article").classes("passage"):
+        with w.row("spread"):
+            page = "" if passage.page is None else f", page {passage.page}"
+            w.text(f"{passage.document}{page}", "strong note", "span")
+            w.text(f"{passage.score:.3f}", "score", "span")
+        if passage.heading:
+            w.text(passage.heading, "soft note")
+        part = excerpt(passage.text, query)
+        w.text(part, "pre note excerpt")
+        if part != passage.text.strip():
+            with w.details("Show all"):
+                w.text(passage.text, "pre note")
 
 
 def _show_documents(context: PageContext, base: str, found: Contents, refresh: Refresh) -> None:
