@@ -31,6 +31,8 @@ V = TypeVar("V", bound=ValueElement[Any])
 Put = Callable[[dict[str, Any]], Awaitable[None]]
 """Writes settings into the text."""
 TYPING = "debounce=400"
+MOST_NAMED = 3
+"""So many inputs in error are named beside “Save”."""
 NO_MODEL = "this cannot be empty. Choose a model or type its name."
 
 
@@ -54,6 +56,11 @@ class Control(Generic[S]):
     told: TextElement | None = None
 
     @property
+    def label(self) -> str:
+        """What it is called."""
+        return str(self.made.props["aria-label"])
+
+    @property
     def can_tell(self) -> bool:
         """Whether what is wrong with it can be said at it."""
         return self.told is not None or isinstance(self.made, ValidationElement)
@@ -71,10 +78,12 @@ class Part:
     """A part of a form that has inputs of its own, for one setting and those within it.
 
     Attributes:
+        label: its heading.
         told: says what is wrong with them.
     """
 
     path: str
+    label: str
     told: TextElement
     can_tell = True
 
@@ -101,6 +110,7 @@ class Controls(Generic[S]):
         self._controls: list[Control[S]] = []
         self._parts: list[Part] = []
         self._refused: list[Control[S]] = []
+        self._telling: list[Control[S] | Part] = []  # a problem of the text
         self._last: Control[S] | Part | None = None  # that has written since the text was looked at
         self._brought: dict[Problem, Control[S] | Part | None] = {}
         self.on_refusal: Callable[[], None] = lambda: None
@@ -110,10 +120,14 @@ class Controls(Generic[S]):
         """Whether an input holds what was not put into the text, since no setting can be that."""
         return bool(self._refused)
 
-    @property
-    def refused(self) -> list[str]:
-        """The labels of the inputs that hold such."""
-        return [str(control.made.props["aria-label"]) for control in self._refused]
+    def name_wrong(self) -> str:
+        """The labels of the inputs and parts that tell something wrong, in the form's order; the
+        first `MOST_NAMED` and how many more there are. "" where there is none."""
+        every: list[Control[S] | Part] = [*self._controls, *self._parts]
+        wrong = [one.label for one in every if one in self._refused or one in self._telling]
+        named = ", ".join(f"“{label}”" for label in wrong[:MOST_NAMED])
+        more = len(wrong) - MOST_NAMED
+        return f"{named} and {more} more" if more > 0 else named
 
     def find(self, path: str) -> ValueElement[Any] | None:
         """The first input of a setting, by its path with dots; None: it has none."""
@@ -161,6 +175,7 @@ class Controls(Generic[S]):
         return Problem(problem.message, problem.field)  # its line may move
 
     def _untell(self) -> None:
+        self._telling.clear()
         for control in self._controls:
             if control not in self._refused:
                 control.tell(None)
@@ -180,6 +195,7 @@ class Controls(Generic[S]):
         control = next((one for one in own if one.can_tell), None)
         if control is None:
             return False
+        self._telling.append(control)
         if control not in self._refused:  # else it tells what is wrong with what stands in it now
             told = problem.message
             if isinstance(control, Control):
@@ -211,12 +227,12 @@ class Controls(Generic[S]):
         made.on_value_change(lambda: self._changed(control))
         return made
 
-    def _part(self, path: str) -> Put:
+    def _part(self, path: str, label: str) -> Put:
         """What the inputs of a part of the form write with. What is wrong with them is said where
         this is called; see `Part`.
         """
         told = w.text("", "bad note").props("role=alert")
-        part = Part(path, told)
+        part = Part(path, label, told)
         self._parts.append(part)
 
         async def put(values: dict[str, Any]) -> None:

@@ -274,8 +274,8 @@ class FormAndText(ABC, Generic[S, D]):
         if self._is_saving:
             words = "Saving …"
         elif self._controls.is_refused or (not self._valid and self.is_changed):
-            named = ", ".join(f"“{label}”" for label in self._controls.refused)
-            words = f"This cannot be saved yet{f': correct {named}' if named else ''}"
+            to_correct = self._controls.name_wrong()
+            words = f"This cannot be saved yet{f': correct {to_correct}' if to_correct else ''}"
         self._state.text = busy or words
         if self._open:
             self._keep.set_enabled(self._can_save and not busy and not self._is_saving)

@@ -134,7 +134,7 @@ class AgentForm(Controls[Agent]):
                 self._build_knowledge()
                 self._build_output()
                 self._build_sampling()
-            self._route = RouteForm(self._part("route"), self._arms, open=self._open)
+            self._route = RouteForm(self._part("route", "Route"), self._arms, open=self._open)
             self._beyond = w.text("", "soft note")
 
     def _build_model(self) -> None:
@@ -164,13 +164,13 @@ class AgentForm(Controls[Agent]):
         with w.row():
             self._tokens = w.text("", "hint", "span").props("role=status")
             self._blank = w.text("", "hint warn", "span")
-        self._variables = VariablesForm(self._part("variables"), open=self._open)
+        self._variables = VariablesForm(self._part("variables", "Variables"), open=self._open)
 
     def _build_turns(self) -> None:
         with ui.element("div").classes("stack"):
             w.heading("Shown examples", "Sent before every conversation; each costs tokens.")
             self._shown = ui.element("div").classes("stack")
-            self._put_shown = self._part("shown")
+            self._put_shown = self._part("shown", "Shown examples")
             self._nearest = w.text("", "soft note")
             if self._open:
                 with w.row():
