@@ -57,7 +57,7 @@ class Control(Generic[S]):
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """What the input is called, as screen readers say it."""
         return str(self.made.props["aria-label"])
 
     @property
