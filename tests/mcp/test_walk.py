@@ -118,7 +118,7 @@ def test_a_program_on_this_machine_goes_from_a_file_to_a_proposal(tmp_path: Path
     assert not [text for text in locked_inputs(tmp_path / "pets") if text in said]
     opened = json.loads(run("data", "openings", "--json", cwd=tmp_path / "pets").stdout)
     assert (opened["by_programs"], opened["log"][0]["reason"]) == (1, "the first look")
-    assert "1 of 1 times" in run("data", "openings", cwd=tmp_path / "pets").stdout
+    assert "1 of 1 time that" in run("data", "openings", cwd=tmp_path / "pets").stdout
     proposed = json.loads(run("release", "proposals", "--json", cwd=tmp_path / "pets").stdout)
     assert [one["reason"] for one in proposed] == [INJECTION]
     assert "there are no releases" in run("release", "list", cwd=tmp_path / "pets").stdout.lower()
