@@ -217,3 +217,18 @@ def test_not_each_checkpoint_is_kept(s3: S3Server, tmp_path: Path) -> None:
     runs.keep(*run_with(store, b"3"), at_once=True)  # it is paused
     assert len(kept(s3)) == 1
     assert kept(s3) != first
+
+
+def test_a_run_in_the_folder_of_another_project_is_left_alone(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    """As those of a project that was made of an account, whose comparison is a job of this one."""
+    store, other = opened(tmp_path / "one", BUCKET), opened(tmp_path / "other", BUCKET)
+    id = queue.enqueue(store, PROJECT, "compare", {})
+    job = queue.claim(store, "w", ["compare"], id)
+    assert job is not None
+    runs = KeptRuns(store, job, pytest.fail)
+    folder, files = run_with(other, b"1")
+    runs.keep(folder, files, at_once=True)
+    runs.bring(folder)
+    assert (kept(s3), weights_in(folder)) == ([], b"1")

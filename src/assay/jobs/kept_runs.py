@@ -54,7 +54,7 @@ class KeptRuns:
 
         Where it cannot be had, or is damaged, the run goes on from what is here.
         """
-        if self._store.bucket is None:
+        if not self._is_copied(folder):
             return
         try:
             _bring(self._store, self._path(folder), folder)
@@ -77,7 +77,7 @@ class KeptRuns:
             JobLostError: the job is another worker's by now; what that one keeps stays.
         """
         began = time.monotonic()
-        if self._store.bucket is None or (began < self._due and not at_once):
+        if not self._is_copied(folder) or (began < self._due and not at_once):
             return
         try:
             archive = archives.pack(self._store, files)
@@ -98,6 +98,10 @@ class KeptRuns:
                 )
         ended = time.monotonic()
         self._due = ended + max(LEAST_S, PAUSES * (ended - began))
+
+    def _is_copied(self, folder: Path) -> bool:
+        """A job may train in the folder of another project, which other machines do not have."""
+        return self._store.bucket is not None and folder.is_relative_to(self._store.folder / "work")
 
     def _path(self, folder: Path) -> str:
         run = folder.relative_to(self._store.folder / "work").as_posix()
