@@ -80,3 +80,17 @@ def test_answers_are_had_by_the_others_and_count_at_the_end(
     shared_answers.share(one, other, besides=log.with_name("answers-next.jsonl"))
     shared_answers.sweep(two)
     assert len(archives.rows_below(two, "work")) == 1
+
+
+def test_a_server_that_ends_at_once_what_it_takes_over_keeps_its_answers(
+    s3: S3Server, stores: list[Store]
+) -> None:
+    one, two = stores
+    id = begun(one, 2)
+    answered(one, id, 1)
+    shared_answers.share(one, id, besides=answered(one, id, 2))
+    job = queue.claim(two, "w", [batches.BATCH], id)
+    assert job is not None
+    batches.settle(two, id, "expired", unanswered=batches.EXPIRED, job=job)
+    batch = batches.read(two, id)
+    assert (batch.outcome, batch.completed) == ("expired", 1)

@@ -325,8 +325,7 @@ def settle(
     """
     batch = read(store, id)
     if batch.outcome is None:
-        if job is None:
-            shared_answers.bring(store, id)
+        shared_answers.bring(store, id)  # also where its server has only just taken it over
         found = batch_answers.collect(store, id)
         output = batch_answers.write_output(store, found)
         untried = unanswered if batch.begun is not None else None  # its lines may be anything
