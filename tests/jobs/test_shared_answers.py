@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 from tests.s3 import S3Server
 from tests.store.test_objects import opened
 
@@ -58,7 +59,7 @@ def test_answers_are_had_by_the_others_and_count_at_the_end(
     whole, damaged = answered(one, id, 1), answered(one, id, 2)
     written = answered(one, id, 3)
     for _ in range(2):  # once each
-        shared_answers.share(one, id, besides=written)
+        shared_answers.share(one, id, all_but=written)
         assert len(archives.rows_below(one, "work")) == 2
     key = next(key for key, data in s3.objects.items() if damaged.name.encode() in data)
     s3.objects[key] = s3.objects[key].replace(b'"custom_id"', b'"Custom_id"')
@@ -66,18 +67,18 @@ def test_answers_are_had_by_the_others_and_count_at_the_end(
     assert batch_answers.logs(two, id) == [two.folder / whole.relative_to(one.folder)]
     answered(two, id, 4)
     assert queue.ask(two, id, "cancel").status == "cancelled"
-    shared_answers.share(one, id, besides=damaged)  # of a server that was taken for dead
+    shared_answers.share(one, id, all_but=damaged)  # of a server that was taken for dead
     settle_left(two)
     batch = batches.read(two, id)
     assert (batch.outcome, batch.completed, batch.failed) == ("cancelled", 3, 0)
     assert archives.rows_below(two, "work") == []
-    shared_answers.share(one, id, besides=written)  # later still
+    shared_answers.share(one, id, all_but=written)  # later still
     shared_answers.sweep(one)
     assert archives.rows_below(two, "work") == []
     assert not [key for key in s3.objects if "/archives/" in key]
     other = begun(one, 1)
     log = answered(one, other, 1)
-    shared_answers.share(one, other, besides=log.with_name("answers-next.jsonl"))
+    shared_answers.share(one, other, all_but=log.with_name("answers-next.jsonl"))
     shared_answers.sweep(two)
     assert len(archives.rows_below(two, "work")) == 1
 
@@ -88,9 +89,31 @@ def test_a_server_that_ends_at_once_what_it_takes_over_keeps_its_answers(
     one, two = stores
     id = begun(one, 2)
     answered(one, id, 1)
-    shared_answers.share(one, id, besides=answered(one, id, 2))
+    shared_answers.share(one, id, all_but=answered(one, id, 2))
     job = queue.claim(two, "w", [batches.BATCH], id)
     assert job is not None
     batches.settle(two, id, "expired", unanswered=batches.EXPIRED, job=job)
     batch = batches.read(two, id)
     assert (batch.outcome, batch.completed) == ("expired", 1)
+
+
+def test_two_calls_may_share_a_file_at_the_same_moment(
+    s3: S3Server, stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that a server has given up, whose thread is still at work, and the next."""
+    one, _ = stores
+    id = begun(one, 2)
+    answered(one, id, 1)
+    written = answered(one, id, 2)
+    forget = archives.forget
+
+    def forgotten(session: Session, path: str) -> list[str]:  # looked before the other has ended
+        monkeypatch.setattr(archives, "forget", forget)
+        shared_answers.share(one, id, all_but=written)
+        return []
+
+    monkeypatch.setattr(archives, "forget", forgotten)
+    shared_answers.share(one, id, all_but=written)
+    [row] = archives.rows_below(one, "work")
+    [key] = [key for key in s3.objects if "/archives/" in key]
+    assert row.object in key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ import pytest
 from assay.accounts.keys import find_key, revoke_key
 from assay.errors import ModelError, ObjectsAwayError
 from assay.generate.stream import BusyError
-from assay.jobs import batch_answers, batches, queue
+from assay.jobs import batch_answers, batches, queue, shared_answers
 from assay.jobs.left_batches import settle_left
 from assay.jobs.recovery import MOST_ATTEMPTS
 from assay.project.jobs import batches as project_batches
@@ -178,6 +179,31 @@ def test_a_server_without_its_folder_goes_on_behind_the_answers_in_the_bucket(
         assert_job(server, made.id, "succeeded")
         assert shared(store) == []
         assert not [name for name in s3.objects if "/archives/" in name]
+
+
+def test_a_batch_is_left_though_its_answers_cannot_be_copied_in_time(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_OBJECTS", "s3://bkt/here")
+    monkeypatch.setattr(batch_lines, "SHARE_S", 0.05)
+    monkeypatch.setattr(batch_lines, "LAST_S", 0.05)
+    asked, answering = threading.Event(), threading.Event()
+
+    def share(*_: Any, **_named: Any) -> None:
+        asked.set()
+        assert answering.wait(PATIENCE_S)
+
+    monkeypatch.setattr(shared_answers, "share", share)
+    with running(tmp_path) as server, server.client() as client:
+        server.engine.pause_s = 0.05
+        made = created(client, [line(f"id-{n}") for n in range(40)])
+        try:
+            assert asked.wait(PATIENCE_S)
+            queue.ask(server.workspace.store, made.id, "pause")
+            assert_job(server, made.id, "paused")
+            assert not answering.is_set()
+        finally:
+            answering.set()
 
 
 def shared(store: Store) -> list[str]:

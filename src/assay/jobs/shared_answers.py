@@ -1,6 +1,6 @@
 """Answers of batches under way in the bucket: a server without them goes on behind them.
 
-    share(store, batch, besides=log)    # all that is not there yet, but for what is written now
+    share(store, batch, all_but=log)    # what is not there yet, but for the file still written to
     bring(store, batch)                 # before answers are read
     sweep(store)                        # of batches that are over
 
@@ -15,10 +15,12 @@ import os
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from assay.errors import NotFoundError
 from assay.jobs import batch_answers
-from assay.store import archives
+from assay.store import archives, unnamed_objects
+from assay.store.archives import Archive
 from assay.store.objects import ObjectDamageError
 from assay.store.store import Store
 from assay.store.tables import BatchRow
@@ -27,11 +29,11 @@ _WORK = "work"
 log = logging.getLogger("assay.jobs")
 
 
-def share(store: Store, batch: str, *, besides: Path) -> None:
+def share(store: Store, batch: str, *, all_but: Path) -> None:
     """Let other servers have the answers to a batch that are here.
 
     Args:
-        besides: the file that more are written to.
+        all_but: the file that more are written to.
 
     Raises:
         ObjectsError: the bucket is out of reach; the same call does what is left.
@@ -39,10 +41,18 @@ def share(store: Store, batch: str, *, besides: Path) -> None:
     shared = {row.path for row in archives.rows_below(store, f"{_WORK}/{batch}")}
     for file in batch_answers.logs(store, batch):
         path = file.relative_to(store.folder).as_posix()
-        if file != besides and path not in shared:
-            archive = archives.pack(store, {file.name: file})
-            with store.session() as session:
-                archives.name(session, path, archive)
+        if file != all_but and path not in shared:
+            _share(store, path, archives.pack(store, {file.name: file}))
+
+
+def _share(store: Store, path: str, archive: Archive) -> None:
+    try:
+        with store.session() as session:
+            gone = archives.name(session, path, archive)
+    except IntegrityError:  # a call that was given up has shared the same file meanwhile
+        gone = []
+        unnamed_objects.discard(store, archive.object)
+    unnamed_objects.remove_doomed(store, gone)
 
 
 def bring(store: Store, batch: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Set
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ MOST_SHORT = 16
 """Of these that have no room again, before the others wait for the next time."""
 SHARE_S = 30.0
 """Between two times that other servers are let have the answers."""
+LAST_S = 5.0
+"""What is under way at the end of the work holds the batch up so long, at most."""
 FEW_ITEMS = 64
 """So many items of an eval's run are asked one by one: who starts one mostly waits for it."""
 log = logging.getLogger("assay.serve")
@@ -59,35 +62,52 @@ class BatchLines:
         await work.at_length(shared_answers.bring, store, self._batch.id)
         found = await work.at_length(batch_answers.collect, store, self._batch.id)
         work.tally.begin(found)
-        sharing = asyncio.create_task(self._share_regularly())
-        try:
-            known = found.places.keys() | await self._away.resume(found.places)
-            lines = requests_of(self._path, lambda number: number not in known)
-            pause = FIRST_PAUSE_S
-            while True:
-                answered = work.tally.counts
-                await self._ask_all(lines)
-                was_holding = self._away.is_holding
-                self._left |= await self._away.finish(pause if self._left else None)
-                if work.end.is_set() or not self._left:
-                    return
-                if not was_holding:  # what they wait for is set aside for others
-                    await self._wait(pause)
-                # While some are away, each try may send a few more in a batch of their own.
-                is_stuck = self._away.is_holding or work.tally.counts == answered
-                pause = min(2 * pause, LONGEST_PAUSE_S) if is_stuck else FIRST_PAUSE_S
-                lines = self._again()
-        finally:
-            sharing.cancel()
-            await asyncio.wait({sharing})
-            await self._away.close()
-            await self._log.close()
-            if work.end.is_departure():
-                await self._share()
+        async with self._sharing():
+            try:
+                await self._answer_others(found.places.keys())
+            finally:
+                await self._away.close()
+                await self._log.close()
 
-    async def _share_regularly(self) -> None:
+    async def _answer_others(self, answered: Set[int]) -> None:
+        work = self._work
+        known = answered | await self._away.resume(answered)
+        lines = requests_of(self._path, lambda number: number not in known)
+        pause = FIRST_PAUSE_S
         while True:
-            await asyncio.sleep(SHARE_S)
+            before = work.tally.counts
+            await self._ask_all(lines)
+            was_holding = self._away.is_holding
+            self._left |= await self._away.finish(pause if self._left else None)
+            if work.end.is_set() or not self._left:
+                return
+            if not was_holding:  # what they wait for is set aside for others
+                await self._wait(pause)
+            # While some are away, each try may send a few more in a batch of their own.
+            is_stuck = self._away.is_holding or work.tally.counts == before
+            pause = min(2 * pause, LONGEST_PAUSE_S) if is_stuck else FIRST_PAUSE_S
+            lines = self._again()
+
+    @asynccontextmanager
+    async def _sharing(self) -> AsyncIterator[None]:
+        """Let other servers have the answers meanwhile, and, if the batch goes on, at the end; what
+        takes longer than `LAST_S` then goes on beside."""
+        over = asyncio.Event()
+        sharing = asyncio.create_task(self._share_until(over))
+        try:
+            yield
+        finally:
+            over.set()
+            await asyncio.wait({sharing}, timeout=LAST_S)
+
+    async def _share_until(self, over: asyncio.Event) -> None:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SHARE_S):
+                    await over.wait()
+            if not over.is_set():
+                await self._share()
+        if self._work.end.is_departure():
             await self._share()
 
     async def _share(self) -> None:
@@ -97,9 +117,9 @@ class BatchLines:
             return
         await self._log.begin_anew()
         try:
-            share = partial(shared_answers.share, besides=self._log.path)
+            share = partial(shared_answers.share, all_but=self._log.path)
             await self._work.at_length(share, store, id)
-        except StoreError as error:  # the next time will do
+        except (StoreError, OSError) as error:  # the next time will do
             log.warning("%s: other servers do not have its last answers yet: %s", id, error)
 
     async def _wait(self, seconds: float) -> None:
