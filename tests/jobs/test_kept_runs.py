@@ -4,6 +4,7 @@ a worker that was taken for dead, a bucket that is away or a damaged object do t
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ def die() -> None:
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each checkpoint is kept."""
     monkeypatch.setattr(kept_runs, "LEAST_S", 0.0)
-    monkeypatch.setattr(kept_runs, "PAUSES", 0)
+    monkeypatch.setattr(kept_runs, "MOST_SHARE", 1.0)
 
 
 @pytest.fixture
@@ -219,9 +220,37 @@ def test_not_each_checkpoint_is_kept(s3: S3Server, tmp_path: Path) -> None:
     assert kept(s3) != first
 
 
-def test_a_run_in_the_folder_of_another_project_is_left_alone(
-    s3: S3Server, tmp_path: Path
+def test_who_leaves_waits_no_longer_for_a_last_copy_which_then_counts_no_more(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kept_runs, "LAST_S", 0.01)
+    store = opened(tmp_path / "one", BUCKET)
+    id = queue.enqueue(store, PROJECT, "train", {})
+    said: list[str] = []
+    job = claimed(store, id, "w")
+    runs = KeptRuns(store, job, said.append)
+    back = threading.Event()
+
+    def wait(method: str, path: str) -> None:
+        assert back.wait(60)
+
+    s3.before = wait
+    folder, files = run_with(store, b"1")
+    runs.keep(folder, files, at_once=True)
+    assert [line.split(": ")[1] for line in said] == ["it took more than 0.01 seconds."]
+    runs.keep(folder, files, at_once=True)  # not tried again
+    queue.stop(store, job, "pause")
+    queue.resume(store, id)
+    claimed(store, id, "w")  # the same worker, by all that is known of it
+    back.set()
+    for thread in threading.enumerate():
+        if thread.name == "last checkpoint":
+            thread.join()
+    assert kept(s3) == []
+    assert archives.rows_below(store, kept_runs.FOLDER) == []
+
+
+def test_a_run_in_the_folder_of_another_project_is_left_alone(s3: S3Server, tmp_path: Path) -> None:
     """As those of a project that was made of an account, whose comparison is a job of this one."""
     store, other = opened(tmp_path / "one", BUCKET), opened(tmp_path / "other", BUCKET)
     id = queue.enqueue(store, PROJECT, "compare", {})

@@ -12,9 +12,12 @@ that was taken for dead is never used, and the next one replaces what it kept be
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,11 +30,15 @@ from assay.store.objects import ObjectDamageError
 from assay.store.store import Store
 
 FOLDER = "checkpoints"
-"""Of the archives; in a run's folder, of what they hold."""
+"""Of the archives, among the shared files."""
 LEAST_S = 60.0
-"""Between two that are kept, at least."""
-PAUSES = 10
-"""Times as long as one took to be kept, no other is: it takes a tenth of the time at most."""
+"""Between two copies, at least."""
+MOST_SHARE = 0.1
+"""At most this share of the time is spent copying."""
+LAST_S = 10.0
+"""A copy at the end of the work may take so long: a worker that is stopped is killed soon."""
+_STEPS = "checkpoints"
+"""In a run's folder: its checkpoints, one folder each."""
 _NOTE = ".kept"
 """In a run's folder: the object that was kept or brought last."""
 
@@ -47,6 +54,7 @@ class KeptRuns:
     def __init__(self, store: Store, job: Job, say: Callable[[str], None]) -> None:
         self._store, self._job, self._say = store, job, say
         self._due = time.monotonic() + LEAST_S
+        self._took = 0.0
         self._has_complained = False
 
     def bring(self, folder: Path) -> None:
@@ -71,33 +79,67 @@ class KeptRuns:
 
         Args:
             files: by their names in it.
-            at_once: it is, whenever the last were kept.
+            at_once: the work is left now. Then it is time unless the copy before failed or took
+                longer than `LAST_S`, and this one is given up after as long.
 
         Raises:
             JobLostError: the job is another worker's by now; what that one keeps stays.
         """
         began = time.monotonic()
-        if not self._is_copied(folder) or (began < self._due and not at_once):
+        is_time = self._took <= LAST_S if at_once else self._due <= began
+        if not self._is_copied(folder) or not is_time:
             return
         try:
-            archive = archives.pack(self._store, files)
-            try:
-                with queue.as_owner(self._store, self._job) as session:
-                    gone = archives.name(session, self._path(folder), archive)
-            except JobLostError:
-                unnamed_objects.discard(self._store, archive.object)
-                raise
-            write_atomic(folder / _NOTE, archive.object)
-            unnamed_objects.remove_doomed(self._store, gone)
+            if at_once:
+                self._copy_in_time(folder, files)
+            else:
+                self._copy(folder, files, lambda: False)
+            took = self._took = time.monotonic() - began
         except (StoreError, OSError) as error:
+            took, self._took = time.monotonic() - began, math.inf
             if not self._has_complained:
                 self._has_complained = True
-                self._say(
-                    "A checkpoint could not be copied to the bucket; training goes on, and a later "
-                    f"one is tried: {error}"
+                then = (
+                    "another machine would go on from an earlier one"
+                    if at_once
+                    else "training goes on, and a later one is tried"
                 )
-        ended = time.monotonic()
-        self._due = ended + max(LEAST_S, PAUSES * (ended - began))
+                self._say(f"A checkpoint could not be copied to the bucket; {then}: {error}")
+        self._due = began + max(took + LEAST_S, took / MOST_SHARE)
+
+    def _copy_in_time(self, folder: Path, files: Mapping[str, Path]) -> None:
+        copied, given_up = Future[None](), threading.Event()
+
+        def copy() -> None:
+            try:
+                self._copy(folder, files, given_up.is_set)
+            except BaseException as error:
+                copied.set_exception(error)
+            else:
+                copied.set_result(None)
+
+        threading.Thread(target=copy, name="last checkpoint", daemon=True).start()
+        try:
+            copied.result(LAST_S)
+        except TimeoutError:
+            raise TimeoutError(f"it took more than {LAST_S:g} seconds.") from None
+        finally:
+            given_up.set()
+
+    def _copy(
+        self, folder: Path, files: Mapping[str, Path], is_given_up: Callable[[], bool]
+    ) -> None:
+        archive = archives.pack(self._store, files)
+        try:
+            with queue.as_owner(self._store, self._job) as session:
+                if is_given_up():  # the same worker may have the job again, see `queue.stop`
+                    raise JobLostError(f"job {self._job.id} was left meanwhile.")
+                gone = archives.name(session, self._path(folder), archive)
+        except JobLostError:
+            unnamed_objects.discard(self._store, archive.object)
+            raise
+        write_atomic(folder / _NOTE, archive.object)
+        unnamed_objects.remove_doomed(self._store, gone)
 
     def _is_copied(self, folder: Path) -> bool:
         """A job may train in the folder of another project, which other machines do not have."""
@@ -145,7 +187,7 @@ def _bring(store: Store, path: str, folder: Path) -> None:
         note.unlink(missing_ok=True)  # first: a kill in between lets it be brought again
         for file in files.glob("*.json"):
             write_atomic(folder / file.name, file.read_bytes())
-        with new_folder(folder / FOLDER) as draft:
-            for step in (files / FOLDER).iterdir():
+        with new_folder(folder / _STEPS) as draft:
+            for step in (files / _STEPS).iterdir():
                 os.replace(step, draft / step.name)
         write_atomic(note, row.object)
