@@ -20,7 +20,7 @@ from tests.store.filled import ROWS, fill
 from assay.compare import shared_results
 from assay.config.yaml_text import edit
 from assay.errors import ConfigError, ObjectsError, StateError, UsageError
-from assay.jobs import queue
+from assay.jobs import batch_answers, queue, shared_answers
 from assay.jobs.identity import worker_name
 from assay.jobs.kept_runs import KeptRuns
 from assay.models.versions import load_version, save_version
@@ -229,7 +229,7 @@ def test_split_knowledge_and_answers_go_with_the_files(
         assert list(session.scalars(select(SharedFileRow))) == []
 
 
-def test_checkpoints_go_to_where_a_worker_of_the_folder_finds_them(
+def test_checkpoints_and_answers_go_to_where_the_work_of_the_folder_finds_them(
     root: Path, s3: S3Server, tmp_path: Path
 ) -> None:
     name(root, objects="s3://bkt")
@@ -247,6 +247,10 @@ def test_checkpoints_go_to_where_a_worker_of_the_folder_finds_them(
         KeptRuns(store, job, pytest.fail).keep(folder, files, at_once=True)
         queue.release(store, job)
         shutil.rmtree(folder)
+        answers = batch_answers.new_log(store, "batch_1")
+        write_atomic(answers, made)
+        shared_answers.share(store, "batch_1", all_but=file)
+        answers.unlink()
     store.engine.dispose()
     for key, data in s3.objects.items():
         if b"damaged" in data:
@@ -257,6 +261,8 @@ def test_checkpoints_go_to_where_a_worker_of_the_folder_finds_them(
     for place in ("choices.json", "checkpoints/step-00000004/weights.safetensors"):
         assert (work / "whole" / place).read_bytes() == b"whole"
     assert not (work / "damaged").exists()  # that job begins anew
+    [answers] = (work / "batch_1").glob("answers-*.jsonl")  # the others are asked for again
+    assert answers.read_text() == "whole"
 
 
 def test_a_version_that_is_damaged_keeps_all_in_the_bucket(

@@ -25,7 +25,8 @@ from assay.store.objects import ObjectDamageError
 from assay.store.store import Store
 from assay.store.tables import BatchRow
 
-_WORK = "work"
+FOLDER = "work"
+"""Of the archives, among the shared files, as in the state."""
 log = logging.getLogger("assay.jobs")
 
 
@@ -38,7 +39,7 @@ def share(store: Store, batch: str, *, all_but: Path) -> None:
     Raises:
         ObjectsError: the bucket is out of reach; the same call does what is left.
     """
-    shared = {row.path for row in archives.rows_below(store, f"{_WORK}/{batch}")}
+    shared = {row.path for row in archives.rows_below(store, f"{FOLDER}/{batch}")}
     for file in batch_answers.logs(store, batch):
         path = file.relative_to(store.folder).as_posix()
         if file != all_but and path not in shared:
@@ -61,7 +62,7 @@ def bring(store: Store, batch: str) -> None:
     Raises:
         ObjectsError: the bucket is out of reach.
     """
-    for row in archives.rows_below(store, f"{_WORK}/{batch}"):
+    for row in archives.rows_below(store, f"{FOLDER}/{batch}"):
         file = store.folder / row.path
         if file.exists():
             continue
@@ -73,16 +74,30 @@ def bring(store: Store, batch: str) -> None:
             log.warning("%s: answers cannot be used, and are asked for again: %s", batch, error)
 
 
+def copy_to_folder(store: Store) -> None:
+    """Fetch the answers to all batches that are not here, once there is no bucket.
+
+    Raises:
+        ObjectsError: the bucket is out of reach.
+    """
+    for batch in _batches(store):
+        bring(store, batch)
+
+
 def forget(store: Store, batch: str) -> None:
     """Remove what was shared of a batch that is over."""
-    archives.forget_below(store, f"{_WORK}/{batch}")
+    archives.forget_below(store, f"{FOLDER}/{batch}")
 
 
 def sweep(store: Store) -> None:
     """Remove what was shared of batches that are over, by whichever server."""
-    found = {row.path.split("/")[1] for row in archives.rows_below(store, _WORK)}
+    found = _batches(store)
     with store.session() as session:
         query = select(BatchRow.id).where(BatchRow.id.in_(found), BatchRow.outcome.is_(None))
         open_ = set(session.scalars(query))
     for batch in found - open_:
         forget(store, batch)
+
+
+def _batches(store: Store) -> set[str]:
+    return {row.path.split("/")[1] for row in archives.rows_below(store, FOLDER)}

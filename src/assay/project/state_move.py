@@ -12,7 +12,7 @@ from pathlib import Path
 
 from assay.config import STATE_FOLDER
 from assay.errors import StateError, UsageError
-from assay.jobs import kept_runs
+from assay.jobs import kept_runs, shared_answers
 from assay.jobs.bucket_sweeps import bucket_sweeps
 from assay.jobs.identity import dead_workers
 from assay.jobs.recovery import heard_workers
@@ -152,9 +152,10 @@ def _copy_others(folder: Path, settings: StateSettings, progress: Progress) -> l
     store.bucket = last_bucket(store)
     try:
         rows = archives.rows_below(store)
-        apart = (f"{KNOWLEDGE}/", f"{kept_runs.FOLDER}/")
+        apart = tuple(f"{one}/" for one in (KNOWLEDGE, kept_runs.FOLDER, shared_answers.FOLDER))
         others = [row for row in rows if not row.path.startswith(apart)]
         kept_runs.copy_to_folder(store)
+        shared_answers.copy_to_folder(store)
         return [
             *copy_to_folder(store, progress),
             *build_transfer.copy_to_folder(store, progress),
