@@ -226,7 +226,7 @@ def _count_open(store: Store, project: str, which: ColumnElement[bool]) -> int:
 
 def stop(store: Store, batch: Batch) -> None:
     """Cancel a batch; what was answered is kept. One that a server works on is `cancelling` until
-    that has heard of it.
+    that has heard of it, and one that waits until answers that are not here have been fetched.
 
     Raises:
         BatchStateError: it is over.
@@ -244,7 +244,7 @@ def stop(store: Store, batch: Batch) -> None:
         is_stopped = queue.ask(store, id, "cancel").status == "cancelled"
     except StateError:  # its job has just ended
         is_stopped = False
-    if is_stopped:  # nobody works on it
+    if is_stopped and not shared_answers.are_missing(store, id):  # else see `settle_left`
         settle(store, id, "cancelled", unanswered=CANCELLED)
 
 

@@ -74,6 +74,12 @@ def bring(store: Store, batch: str) -> None:
             log.warning("%s: answers cannot be used, and are asked for again: %s", batch, error)
 
 
+def are_missing(store: Store, batch: str) -> bool:
+    """Whether `bring` would have to fetch answers, which may take long."""
+    rows = archives.rows_below(store, f"{FOLDER}/{batch}")
+    return any(not (store.folder / row.path).exists() for row in rows)
+
+
 def copy_to_folder(store: Store) -> None:
     """Fetch the answers to all batches that are not here, once there is no bucket.
 
