@@ -36,6 +36,7 @@ def call_text(call: ToolCall) -> str:
     """
     try:
         arguments = json.dumps(json_reader.read(call.arguments or "{}"), ensure_ascii=False)
+        arguments.encode()  # half a pair of code units, which JSON may spell, can stand nowhere
     except ValueError:
         arguments = call.arguments
     name = json.dumps(call.name, ensure_ascii=False)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from assay.chat.plain_calls import read_answer, say_answer, say_call, say_input
-from assay.example import Example, Message, ToolCall
+from assay.example import Example, Message, ToolCall, call_text
 
 SAID = 'find_ferry(to: "Kiel, (old)", cars: 2)'
 CALL = {"name": "find_ferry", "arguments": {"to": "Kiel, (old)", "cars": 2}}
@@ -25,10 +25,13 @@ MARKED = f"<tool_call>\n{WRITTEN}\n</tool_call>"
         ("", "find_ferry()"),
         ("not JSON", "find_ferry(not JSON)"),
         ("[1]", "find_ferry([1])"),
+        ('{"a": "\\ud800"}', 'find_ferry({"a": "\\ud800"})'),
     ],
 )  # fmt: skip
 def test_a_call_is_its_name_and_arguments(arguments: str, said: str) -> None:
-    assert say_call(ToolCall("c", "find_ferry", arguments)) == said
+    call = ToolCall("c", "find_ferry", arguments)
+    assert say_call(call) == said
+    assert (say_call(call) + call_text(call)).encode()  # half a pair cannot be written anywhere
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 
 from assay import json_reader
 from assay.chat.tool_text import ARGS, find_calls
@@ -21,14 +22,14 @@ _NAMES = re.compile(
 def say_call(call: ToolCall) -> str:
     """A call in a line; arguments that cannot be read, as a provider's model may write them, stand
     there as they are."""
-    try:
+    with suppress(ValueError):
         read = json_reader.read(call.arguments or "{}")
-    except ValueError:
-        read = None
-    if not isinstance(read, dict):
-        return f"{call.name}({call.arguments})"
-    said = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in read.items())
-    return f"{call.name}({', '.join(said)})"
+        if isinstance(read, dict):
+            values = {name: json.dumps(one, ensure_ascii=False) for name, one in read.items()}
+            said = f"{call.name}({', '.join(f'{name}: {one}' for name, one in values.items())})"
+            said.encode()  # half a pair of code units, which JSON may spell, can stand nowhere
+            return said
+    return f"{call.name}({call.arguments})"
 
 
 def say_turn(message: Message) -> str:
