@@ -209,6 +209,21 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     assert file.read_bytes() == before
     # A label that no row has is told, and can be taken out of labels and prompt.
     assert find_unused_labels(workspace) == ["labl 1"]
+    # Of settings that are edited, too, unless the split is of another task or other data.
+    config = project_of(workspace).config
+    for edited, found in (
+        ({"monthly_requests": 1}, ["labl 1"]),
+        ({"data": config.data.model_copy(update={"file": "lone.csv"})}, []),
+    ):
+        assert find_unused_labels(workspace, config.model_copy(update=edited)) == found
+    graders = [{"name": "exact"}]
+    as_text = {"task": "text", "labels": None, "graders": graders, "primary": "exact"}
+    (tmp_path / "assay.yaml").write_text(edit(wider, as_text))
+    project_of(workspace).split()
+    assert find_unused_labels(workspace, config) == []
+    (tmp_path / "assay.yaml").write_text(wider)
+    assert find_unused_labels(workspace) == []
+    project_of(workspace).split()
     prompt = "Which one?\n- label 1\n- labl 1"
     (tmp_path / "assay.yaml").write_text(edit(wider, {"system_prompt": prompt}))
     assert remove_unused_labels(workspace) == []

@@ -20,7 +20,8 @@ def find_unused_labels(workspace: Workspace, edited: Config | None = None) -> li
     the rows alone, or there is no split.
 
     Args:
-        edited: settings that are not saved yet; None: those that are.
+        edited: settings that are not saved yet; None: those that are. The split tells nothing of
+            another task or other data.
     """
     project = workspace.project
     if project is None:
@@ -29,11 +30,15 @@ def find_unused_labels(workspace: Workspace, edited: Config | None = None) -> li
     data = config.data
     if config.task != "label" or config.labels is None:
         return []
+    if (config.task, data) != (project.config.task, project.config.data):
+        return []
     if (data.train_rows, data.holdout_rows) != (None, None) or not has_split(project.split_folder):
         return []
     try:
         classes = read_manifest(project.split_folder).classes
     except (DataError, HoldoutError):
+        return []
+    if not classes:  # the split is of when the task was another
         return []
     abstain = None if config.knowledge is None else config.knowledge.abstain
     return [one for one in config.labels if one != abstain and not any(classes.get(one, ()))]
@@ -77,9 +82,9 @@ def settings_without(config: Config, labels: list[str]) -> tuple[dict[str, Any],
         The settings that change, by their paths; the labels that the system prompt still speaks
         of otherwise, sorted.
     """
-    lines = config.system_prompt.splitlines()
-    kept = "\n".join(line for line in lines if line.strip().removeprefix("- ") not in labels)
-    values: dict[str, Any] = {"labels": [one for one in config.labels or () if one not in labels]}
+    out, lines = set(labels), config.system_prompt.splitlines()
+    kept = "\n".join(line for line in lines if line.strip().removeprefix("- ") not in out)
+    values: dict[str, Any] = {"labels": [one for one in config.labels or () if one not in out]}
     if kept != config.system_prompt.rstrip("\n"):
         values["system_prompt"] = kept
     return values, sorted(label for label in labels if label in kept)
