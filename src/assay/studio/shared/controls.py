@@ -46,6 +46,7 @@ class Control(Generic[S]):
         path: of its setting, with dots; empty where it has several.
         percent: it shows a share in percent.
         told: says what is wrong with it, where it is an input that has no place for that.
+        heading: of the inputs of its setting, where it has several.
     """
 
     made: ValueElement[Any]
@@ -54,11 +55,12 @@ class Control(Generic[S]):
     path: str = ""
     percent: bool = False
     told: TextElement | None = None
+    heading: str = ""
 
     @property
     def label(self) -> str:
-        """What the input is called, as screen readers say it."""
-        return str(self.made.props["aria-label"])
+        """What the input is called, as screen readers say it; of several inputs, all of them."""
+        return self.heading or str(self.made.props["aria-label"])
 
     @property
     def can_tell(self) -> bool:
@@ -107,8 +109,7 @@ class Controls(Generic[S]):
         self._put, self._open = put, open
         self._parsed: S | None = None
         self._current = True
-        self._controls: list[Control[S]] = []
-        self._parts: list[Part] = []
+        self._every: list[Control[S] | Part] = []
         self._refused: list[Control[S]] = []
         self._telling: list[Control[S] | Part] = []  # a problem of the text
         self._last: Control[S] | Part | None = None  # that has written since the text was looked at
@@ -116,15 +117,18 @@ class Controls(Generic[S]):
         self.on_refusal: Callable[[], None] = lambda: None
 
     @property
+    def _controls(self) -> list[Control[S]]:
+        return [one for one in self._every if isinstance(one, Control)]
+
+    @property
     def is_refused(self) -> bool:
         """Whether an input holds what was not put into the text, since no setting can be that."""
         return bool(self._refused)
 
     def name_wrong(self) -> str:
-        """The labels of the inputs and parts that tell something wrong, in the form's order; the
-        first `MOST_NAMED` and how many more there are. "" where there is none."""
-        every: list[Control[S] | Part] = [*self._controls, *self._parts]
-        wrong = [one.label for one in every if one in self._refused or one in self._telling]
+        """The labels of the inputs and parts that tell something wrong, in the order in which they
+        were made; the first `MOST_NAMED` and how many more there are. "" where there is none."""
+        wrong = [one.label for one in self._every if one in self._refused or one in self._telling]
         named = ", ".join(f"“{label}”" for label in wrong[:MOST_NAMED])
         more = len(wrong) - MOST_NAMED
         return f"{named} and {more} more" if more > 0 else named
@@ -176,11 +180,9 @@ class Controls(Generic[S]):
 
     def _untell(self) -> None:
         self._telling.clear()
-        for control in self._controls:
-            if control not in self._refused:
-                control.tell(None)
-        for part in self._parts:
-            part.tell(None)
+        for one in self._every:
+            if one not in self._refused:
+                one.tell(None)
 
     def _tell(self, key: Problem, problem: Problem) -> bool:
         """Tell a problem at its input, if the form has brought it; whether there is one. One that
@@ -190,7 +192,8 @@ class Controls(Generic[S]):
             return False
         field = problem.field or ""
         own: list[Control[S] | Part] = [one for one in self._controls if one.path == field]
-        own += [one for one in self._parts if f"{field}.".startswith(f"{one.path}.")]
+        parts = [one for one in self._every if isinstance(one, Part)]
+        own += [one for one in parts if f"{field}.".startswith(f"{one.path}.")]
         own.append(brought)
         control = next((one for one in own if one.can_tell), None)
         if control is None:
@@ -216,14 +219,15 @@ class Controls(Generic[S]):
         *,
         percent: bool = False,
         told: TextElement | None = None,
+        heading: str = "",
     ) -> V:
         """Let an input show what `read` finds, and write the settings of `write` on a change.
 
         See `Control`.
         """
         made.set_enabled(self._open)  # type: ignore[attr-defined]
-        control = Control(made, read, write, path, percent, told)
-        self._controls.append(control)
+        control = Control(made, read, write, path, percent, told, heading)
+        self._every.append(control)
         made.on_value_change(lambda: self._changed(control))
         return made
 
@@ -233,7 +237,7 @@ class Controls(Generic[S]):
         """
         told = w.text("", "bad note").props("role=alert")
         part = Part(path, label, told)
-        self._parts.append(part)
+        self._every.append(part)
 
         async def put(values: dict[str, Any]) -> None:
             self._last = part

@@ -217,6 +217,7 @@ class SettingsForm(Controls[Config]):
                 lambda _: self._read_chosen(),
                 "candidates",
                 told=self._candidates.told,
+                heading="Candidates",
             )
         self._further = w.text("", "soft note")
 
