@@ -74,6 +74,10 @@ def test_a_row_of_another_file_is_no_line_of_the_examples(tmp_path: Path) -> Non
     assert len(former) == 40
     assert {row["line"] for row in former} == {0}
     assert found.texts_of(former[7]["row"])[0] == former[7]["input"]
+    *_, question, _ = found.turns_of(former[7]["row"], 0)
+    assert question.content == former[7]["input"]
+    # Of a listing from before the file was changed: the row is of another line by now.
+    assert found.turns_of(former[7]["row"], 8) == found.turns_of(len(found), 8) == ()
     lines = [row["line"] for row in seen if row["line"]]
     assert len(lines) == len(set(lines)) == len(seen) - 40
     config = tmp_path / "assay.yaml"

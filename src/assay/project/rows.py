@@ -159,12 +159,11 @@ class Rows:
         """
         return _texts(self._row_at(row), self._columns)
 
-    def turns_of(self, row: int) -> tuple[Message, ...]:
-        """The turns of a row of a page; of one that is not used none.
-
-        Raises:
-            DataError: there is no such row.
-        """
+    def turns_of(self, row: int, line: int) -> tuple[Message, ...]:
+        """The turns of a row of a page; of one that is not used none, nor where the row is of
+        another line by now, since the file was changed meanwhile."""
+        if not 0 <= row < len(self) or self._lines[row] != line:
+            return ()
         return tuple(map(Message.from_dict, self._row_at(row).get("messages", ())))
 
     def outputs(self) -> Iterator[tuple[int, str]]:

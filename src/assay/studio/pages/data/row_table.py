@@ -95,9 +95,9 @@ def read_texts(context: PageContext, row: int) -> tuple[str, str]:
 
 
 @action("viewer")
-def read_turns(context: PageContext, row: int) -> tuple[Message, ...]:
+def read_turns(context: PageContext, row: int, line: int) -> tuple[Message, ...]:
     """The turns of a row that has calls, whose record shows them as JSON in JSON; else none."""
-    turns = rows.latest_rows(context.workspace).turns_of(row)
+    turns = rows.latest_rows(context.workspace).turns_of(row, line)
     return turns if any(turn.tool_calls for turn in turns) else ()
 
 
@@ -243,12 +243,13 @@ class RowTable:
 
     async def _open(self, line: int, part: Part, row: int) -> None:
         problems = await self._context.do(list_problems, line)
-        turns = await self._context.do(read_turns, row)
         fixed: AssayError | None = None
+        turns: tuple[Message, ...] = ()
         texts: tuple[str, ...] = ()
         record: Any = None
         try:
             record = await self._context.read(row_edits.record, line)
+            turns = await self._context.do(read_turns, row, line)
         except UsageError as error:
             fixed = error
             texts = await self._context.do(read_texts, row)
