@@ -296,9 +296,12 @@ def second_look(
 def _print_addition(addition: Any) -> None:
     print(addition.sentence)
     if addition.private or addition.contradicting:
-        print("  `assay data check` lists them by their lines.")
+        print("  `assay data check` gives the lines.")
     if addition.private:
-        print("  With `--mask`, such rows are masked before they are added.")
+        print(
+            f"  They stand in {addition.file} as they are. To mask them, remove their rows "
+            "there and add the file again with `--mask`."
+        )
     for sentence in addition.spelled_otherwise:
         print(f"  {sentence}")
     for row in addition.rejected_rows:

@@ -60,8 +60,9 @@ def _print_import(report: Any) -> None:
     if report.known:
         print(f"  {say_count(report.known, 'was', 'were')} here before.")
     if report.other:
-        other = say_count(report.other, "record is no call", "records are no calls")
-        print(f"  {other} of a model and left out.")
+        print(
+            f"  {say_count(report.other, 'record is', 'records are')} left out: no call of a model."
+        )
     if report.masked:
         print(f"  Secrets or items of personal data replaced: {report.masked:,}.")
     if report.rejected:

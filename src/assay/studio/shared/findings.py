@@ -181,7 +181,8 @@ def tell_addition(addition: Addition) -> None:
     w.text(addition.sentence)
     if addition.private or addition.contradicting:
         w.text(
-            "Look at them on Data: “With problem” finds all of them that are not locked.",
+            "See Data: “With problem” lists such rows, but for locked ones and those in "
+            "quarantine.",
             "warn note",
         )
     for sentence in addition.spelled_otherwise:

@@ -263,7 +263,7 @@ class AgentForm(Controls[Agent]):
         self._made.text, self._made_name.text = f"Model: {made}.", agent.model
         nearest = agent.nearest
         self._nearest.text = (
-            f"Plus the {say_count(nearest.k, 'example')} of a pool most similar to the input."
+            f"Plus {say_count(nearest.k, 'example')} from a pool: the most similar to the input."
             if nearest is not None
             else ""
         )
