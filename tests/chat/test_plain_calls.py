@@ -44,6 +44,7 @@ def test_a_call_is_its_name_and_arguments(arguments: str, said: str) -> None:
         (f"find_ferry[ARGS]{json.dumps(CALL['arguments'])}", SAID),
         (f"find_ferry{json.dumps(CALL['arguments'])}", SAID),
         ("On which day?", "On which day?"),
+        ('{"name": "Anna", "city": "Kiel"}', '{"name": "Anna", "city": "Kiel"}'),
         (MARKED[:-30], MARKED[:-30]),
         ("", ""),
     ],

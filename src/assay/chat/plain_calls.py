@@ -17,6 +17,8 @@ _NAMES = re.compile(
     rf'"name"\s*:\s*"([^"\\]{{1,200}})"|(?<![\w.-])([\w.-]{{1,200}})(?:{re.escape(ARGS)})?{{'
 )
 """Names in a text that may be a function's: in JSON, and before arguments."""
+_ARGUMENTS = re.compile(r'"(?:arguments|parameters)"\s*:')
+"""A text of JSON without them is a record, which may have a name, too."""
 
 
 def say_call(call: ToolCall) -> str:
@@ -51,7 +53,9 @@ def read_answer(text: str, task: str) -> Message:
     task may look like a call and is none."""
     if task != "tools":
         return Message("assistant", text)
-    names = dict.fromkeys(found[1] or found[2] for found in _NAMES.finditer(text))
+    has_arguments = _ARGUMENTS.search(text) is not None
+    found = ((has_arguments and one[1]) or one[2] for one in _NAMES.finditer(text))
+    names = [name for name in dict.fromkeys(found) if name]
     said, calls = find_calls(text, [{"function": {"name": name}} for name in names])
     return Message("assistant", said, calls)
 
