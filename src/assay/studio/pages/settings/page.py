@@ -104,6 +104,7 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         return ParsedText(found.config, found.problems, found)
 
     async def _show_more(self, parsed: ParsedText[Config]) -> None:
+        self._lead()  # first: the rest may load a tokenizer
         found: Validation = parsed.more
         too_long, labels = "", []
         if parsed.value is not None:
@@ -126,7 +127,6 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
                 w.text(too_long, "warn note")
             if labels:
                 tell_unused_labels(labels, self._remove_labels if self._open else None)
-        self._lead()
 
     async def _remove_labels(self) -> None:
         """Take labels that no row has out of what is edited here, to be saved with the rest."""
@@ -140,9 +140,11 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         advise_of_prompt(mentioned, "The system prompt")
 
     def _lead(self) -> None:
-        """Bring the setting that is wanted into view, once the form has its texts and its size."""
+        """Bring the setting that is wanted into view, once the form has its texts and its size;
+        nothing, where somebody has begun to change something meanwhile."""
+        is_begun = self.is_changed or self._form.is_refused
         for path in self._wanted:
-            if (place := self._form.find(path)) is not None:
+            if not is_begun and (place := self._form.find(path)) is not None:
                 lead_to(place)
         self._wanted.clear()
 
