@@ -37,7 +37,7 @@ def test_twenty_documents_come_in_are_found_and_go(
         page.get_by_role("button", name="Create", exact=True).click()
         expect(page.get_by_text("Drop documents here")).to_be_visible()
         page.locator("input[type=file]").set_input_files([*files, broken, picture])
-        failed = page.get_by_text("2 of 22 files could not be read.")
+        failed = page.get_by_text("2 of 22 files could not be read, or only in part.")
         expect(failed).to_be_visible(timeout=300_000)
         expect(page.get_by_text(": can be searched")).to_have_count(20)
         expect(page.locator(".brought .bad")).to_have_count(2)

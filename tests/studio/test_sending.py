@@ -106,7 +106,7 @@ def test_a_bar_shows_how_far_documents_are_uploaded(
         bar = page.get_by_role("progressbar", name="Uploading documents")
         expect(bar).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d$"))
         visitor.axe()
-        failed = page.get_by_text("2 of 2 files could not be read.")
+        failed = page.get_by_text("2 of 2 files could not be read, or only in part.")
         expect(failed).to_be_visible(timeout=120_000)
         expect(bar).to_be_hidden()
         line.detach()

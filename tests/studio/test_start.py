@@ -97,7 +97,7 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         brought.set_input_files([prices, broken])
         expect(page.get_by_text("The project can be created when they are read.")).to_be_visible()
         expect(create).to_be_disabled()
-        expect(page.get_by_text("1 of 2 files could not be read.")).to_be_visible()
+        expect(page.get_by_text("1 of 2 files could not be read, or only in part.")).to_be_visible()
         damaged = "broken.pdf: it is damaged, encrypted, or not a PDF file."
         expect(page.get_by_text(damaged)).to_be_visible()
         expect(create).to_be_enabled()

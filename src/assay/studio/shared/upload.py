@@ -105,7 +105,7 @@ class DocumentUpload:
         self._waiting: list[SourceFile] = []
         self._lines: dict[str, _Line] = {}
         self._working = False
-        self._brought = self._done = self._failed = 0
+        self._brought = self._done = 0
         """Files since there was nothing to send or read, which is a batch."""
         self._batch = 0
         self._progress = ProgressState()
@@ -162,9 +162,16 @@ class DocumentUpload:
     def _is_busy(self) -> bool:
         return bool(self._sending) or self._done < self._brought
 
+    def _count_failed(self) -> tuple[int, int]:
+        """Files that are listed as not read, or only in part: of this batch, of earlier ones."""
+        batches = [line.batch for line in self._lines.values() if line.kind == "bad"]
+        failed = batches.count(self._batch)
+        return failed, len(batches) - failed
+
     def _say_reading(self) -> None:
         if self._done < self._brought:
-            taken, read = self._brought - self._failed, max(0, self._done - self._failed)
+            failed, _ = self._count_failed()
+            taken, read = self._brought - failed, max(0, self._done - failed)
             done = f", {read:,} done" if read else ""
             self._on_reading(f"Reading {say_count(taken, 'document')}{done}")
         else:
@@ -172,7 +179,7 @@ class DocumentUpload:
 
     def _begin_batch(self) -> None:
         if self._done == self._brought:
-            self._brought = self._done = self._failed = 0
+            self._brought = self._done = 0
             self._batch += 1
 
     async def _receive(self, event: events.UploadEventArguments) -> None:
@@ -193,7 +200,6 @@ class DocumentUpload:
         finally:
             if source is None:
                 self._done += 1
-                self._failed += 1
                 self._show()
         self._replace(source.document, line)
         self._waiting.append(source)
@@ -241,7 +247,6 @@ class DocumentUpload:
             added = await self._context.do(index_documents, self._base, sources, self._progress)
             after = await self._context.read(documents.list_hashes, self._base)
         except AssayError as error:
-            self._failed += len(sources)
             if not self._is_gone:
                 show_error(error)
             for source in sources:
@@ -252,7 +257,6 @@ class DocumentUpload:
             name = source.document
             if line := self._lines.get(name):  # not removed meanwhile
                 if why := failed.get(name):
-                    self._failed += name not in after
                     self._mark(line, name, why, "bad")
                 else:
                     said = _say_added(before.get(name), after.get(name))
@@ -280,7 +284,6 @@ class DocumentUpload:
                 # Of an earlier one nothing is counted any more.
                 if line.batch == self._batch:
                     self._brought, self._done = self._brought - 1, self._done - 1
-                    self._failed = max(0, self._failed - 1)
                 self._show()
                 await self._changed()
 
@@ -293,9 +296,8 @@ class DocumentUpload:
         self._say_reading()
         self._card.set_visibility(self._is_busy or bool(self._list.default_slot.children))
         if not self._is_busy:
-            lines = self._lines.values()
-            earlier = sum(line.kind == "bad" and line.batch != self._batch for line in lines)
-            self._head.text = _say_processed(self._failed, self._brought, earlier)
+            failed, earlier = self._count_failed()
+            self._head.text = _say_processed(failed, self._brought, earlier)
             self._bar.set_visibility(False)
             return
         self._bar.set_visibility(True)
@@ -321,12 +323,13 @@ def _say_processed(failed: int, brought: int, earlier: int) -> str:
     """What all files that are listed came to.
 
     Args:
-        earlier: files of earlier uploads that could not be read.
+        failed: of those that were brought: what could not be read, or only in part.
+        earlier: the same of earlier uploads.
     """
-    files = say_count(brought, "file")
+    files, unread = say_count(brought, "file"), "could not be read, or only in part."
     if not earlier:
-        return f"{failed:,} of {files} could not be read." if failed else "All files processed."
-    said = f"{say_count(earlier, 'earlier file')} could not be read, or only in part."
+        return f"{failed:,} of {files} {unread}" if failed else "All files processed."
+    said = f"{say_count(earlier, 'earlier file')} {unread}"
     if failed:
-        return f"{failed:,} of {files} could not be read. {said}"
+        return f"{failed:,} of {files} {unread} {said}"
     return f"{files} processed. {said}" if brought else said
