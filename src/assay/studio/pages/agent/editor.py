@@ -165,6 +165,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
                     raise asyncio.CancelledError  # nobody reads on: the engine is free again
                 answer.text = so_far
 
-            entry.on("keydown.ctrl.enter", run)
+            once = w.one_by_one(run)  # by button or key: each asks a model, and some are paid
+            entry.on("keydown.ctrl.enter", once)
             with w.row():
-                try_button = w.button("Try it", run, icon="play_arrow")
+                try_button = w.button("Try it", once, icon="play_arrow")
