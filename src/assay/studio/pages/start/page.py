@@ -248,6 +248,7 @@ async def _show_estimate(context: PageContext) -> bool:
             figures.append((f"about {effect:.0f} points", smallest, meaning))
         return figures, can_tell, say_slowest(found)
 
+    config = context.workspace.config
     found = await w.load(
         "Counting examples and estimating how long it will take",
         context.do(estimate),
@@ -256,7 +257,9 @@ async def _show_estimate(context: PageContext) -> bool:
     if found is None:
         with w.row():
             w.link_button("Correct the examples", "/data", kind="")
-            w.link_button("Change columns or labels", "/settings?setting=data.file", kind="")
+            of_columns = config is not None and config.data.columns is not None
+            setting = "data.columns.input" if of_columns else "data.file"
+            w.link_button("Change columns or labels", f"/settings?setting={setting}", kind="")
         return False
     figures, can_tell, slowest = found
     with w.row("figures"):
@@ -264,17 +267,22 @@ async def _show_estimate(context: PageContext) -> bool:
             w.figure(*one)
     if slowest:
         w.text(slowest, "soft note")
+    more = "Add examples on the page Data, or raise “Holdout” on the page Settings."
+    enlarge = ("Raise the share of the holdout", "/settings?setting=data.split.holdout")
+    if config is not None and config.data.holdout is not None:
+        more = f"Add examples to {config.data.holdout}, or name a larger file on the page Settings."
+        enlarge = ("Name another holdout file", "/settings?setting=data.holdout")
     if not can_tell:
         w.text(
             f"This cannot end in a verdict: it needs at least {LEAST_UNITS} examples in the "
-            "holdout. Add examples on the page Data, or raise “Holdout” on the page Settings.",
+            f"holdout. {more}",
             "warn",
         )
     if context.may("editor"):
         if can_tell:
             w.link("Leave candidates out, or change other settings", CANDIDATES)
         else:
-            w.link("Raise the share of the holdout", "/settings?setting=data.split.holdout")
+            w.link(*enlarge)
     return True
 
 
