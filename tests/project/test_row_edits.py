@@ -119,13 +119,15 @@ def test_rows_with_personal_data_or_another_label_are_told_and_masked(tmp_path: 
         "Left out: 1 there already. 2 of them have secrets or personal data. 2 of them have the "
         "input of another row with another output: one of the two is wrong."
     )
+    assert row_edits.add(workspace, more, mask=None) == found
+    assert file.read_text() == before
     added = row_edits.add(workspace, more, mask=True)
     assert (added.masked, added.private, added.contradicting) == (2, 0, 2)
     assert file.read_text() == (
         f"{before}Write to <e-mail address> now,label 2\n"
         f"Call me: <phone number>,label 0\n{asked}!,label 1\n"
     )
-    assert row_edits.add(workspace, more).repeated == 4
+    assert row_edits.add(workspace, more, mask=None).repeated == 4
     # A label is one of the settings', whatever it looks like.
     addresses = CONFIG.replace("label 2]", "label 2, sales@firm.ch]")
     (tmp_path / "assay.yaml").write_text(addresses)

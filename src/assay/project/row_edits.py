@@ -81,7 +81,7 @@ def add(
     name: str | None = None,
     progress: Progress = SILENT,
     *,
-    mask: bool = False,
+    mask: bool | None = False,
 ) -> Addition:
     """Append the rows of a file to the project's, in the form that its rows have, and divide again.
 
@@ -92,7 +92,8 @@ def add(
 
     Args:
         name: what the file's owner calls it.
-        mask: secrets and personal data in rows that are added are replaced by their kind.
+        mask: secrets and personal data in rows that are added are replaced by their kind. None:
+            where a row has some, nothing is added, and `private` of what is returned tells that.
 
     Raises:
         DataError: no row of the file can be used, or it cannot be read.
@@ -105,8 +106,10 @@ def add(
         with workspace.store.lock(CHANGE_LOCK):
             may_convert = _is_own(workspace, target)
             addition, fresh = find_new_rows(
-                workspace, file, mask=mask, may_convert=may_convert, progress=progress
+                workspace, file, mask=bool(mask), may_convert=may_convert, progress=progress
             )
+            if mask is None and addition.private:
+                return addition
             if fresh:
                 is_divided = has_split(project.split_folder)
                 with _divided_anew(workspace, target, is_divided, progress):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 from nicegui import events, ui
 from nicegui.elements.upload_files import FileUpload
@@ -36,25 +33,8 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
         )
         told = ui.element("div").classes("stack").props("role=status")
 
-        @asynccontextmanager
-        async def saved(file: FileUpload, doing: str) -> AsyncIterator[Path]:
-            with failures_in(told, NOT_ADDED):
-                with told:
-                    waiting = w.waiting(doing)
-                try:
-                    async with save_files([file]) as [path]:
-                        yield path
-                finally:
-                    if not waiting.is_deleted:
-                        waiting.delete()
-
         async def receive(event: events.UploadEventArguments) -> None:
-            async with saved(event.file, "Reading the file") as path:
-                found = await context.read(row_edits.forecast, path)
-            if found.private:
-                ask(event.file, found)
-            else:
-                await add(event.file)
+            await add(event.file)
 
         def ask(file: FileUpload, found: Addition) -> None:
             have = say_count(found.private, "row has", "rows have")
@@ -68,12 +48,22 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
                     masked = partial(add, file, mask=True)
                     icon = "visibility_off"
                     w.button("Mask them and add the rows", masked, kind="primary", icon=icon)
-                    w.button("Add the rows as they are", partial(add, file))
+                    w.button("Add the rows as they are", partial(add, file, mask=False))
 
-        async def add(file: FileUpload, *, mask: bool = False) -> None:
-            async with saved(file, "Reading and splitting the examples") as path:
-                progress = ProgressState()
-                added = await context.do(add_examples, path, file.name, progress, mask=mask)
+        async def add(file: FileUpload, *, mask: bool | None = None) -> None:
+            with failures_in(told, NOT_ADDED):
+                with told:
+                    waiting = w.waiting("Reading and splitting the examples")
+                try:
+                    async with save_files([file]) as [path]:
+                        given = path, file.name, ProgressState()
+                        added = await context.do(add_examples, *given, mask=mask)
+                finally:
+                    if not waiting.is_deleted:
+                        waiting.delete()
+            if mask is None and added.private:
+                ask(file, added)
+                return
             with told:
                 tell_addition(added)
             if added.added:
