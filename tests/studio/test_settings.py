@@ -206,6 +206,11 @@ def test_candidates_that_always_take_part_are_ticked_and_fixed(
         expect(groups).to_have_text(NEEDS)  # cheapest first
         page.get_by_role("checkbox", name="Fixed examples").click()
         expect(page.locator(".cm-content")).to_contain_text("candidates: [prompt, few-shot]")
+        page.get_by_role("checkbox", name="Fixed examples").click()
+        page.get_by_role("checkbox", name="System prompt alone").click()
+        expect(page.get_by_text("It needs at least one entry.")).to_be_visible()
+        refused = page.get_by_text("This cannot be saved yet: correct “Candidates”")
+        expect(refused).to_be_visible()  # all boxes, not the first of them
         visitor.axe()
 
 
