@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from nicegui import Client, ui
@@ -14,8 +16,10 @@ from nicegui.page import page
 from playwright.sync_api import Browser, expect
 
 from assay.errors import UsageError
+from assay.knowledge.failures import FailedDocument
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
+from assay.studio import widgets as w
 from assay.studio.session import PageContext
 from assay.studio.shared.files import explain_refusal
 from assay.studio.shared.sending import UploadProgress
@@ -75,6 +79,53 @@ def test_what_could_not_be_read_stays_until_it_is_dismissed(
     assert dismissed == []
     documents.dismiss_failure(workspace, "documents", "photo.png")
     assert documents.failures(workspace, "documents") == []
+
+
+def test_what_was_read_only_in_part_is_counted_until_it_is_dismissed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("whole.pdf", "partly.pdf", "broken.pdf")
+    reasons = {"partly.pdf": "page 2 has no text.", "broken.pdf": "it is damaged."}
+    added = [FailedDocument(name, reason) for name, reason in reasons.items()]
+    hashes = iter(({}, {"whole.pdf": "1", "partly.pdf": "2"}))
+    dismissals: list[Callable[[], Awaitable[None]]] = []
+    button = w.button
+
+    def note(label: str, click: Any = None, **given: Any) -> ui.button:
+        dismissals.extend([click] if label == "Dismiss" else [])
+        return button(label, click, **given)
+
+    async def read(*_: Any) -> Any:
+        return next(hashes)
+
+    async def do(*_: Any) -> Any:
+        return SimpleNamespace(failed=added)
+
+    async def changed() -> None: ...
+
+    async def bring() -> list[str]:
+        monkeypatch.setattr("nicegui.core.loop", asyncio.get_running_loop())
+        monkeypatch.setattr(w, "button", note)
+        context = cast(PageContext, SimpleNamespace(read=read, do=do))
+        with Client(page("/brought")):
+            upload = DocumentUpload(context, "documents", changed)
+            upload._begin_batch()
+            for name in names:
+                upload._replace(name, upload._line(name, "uploaded", upload._batch))
+            upload._brought = upload._done = len(names)
+            await upload._index([cast(Any, SimpleNamespace(document=name)) for name in names])
+            upload._show()
+            told = [upload._head.text]
+            for dismiss in dismissals:
+                await dismiss()
+                told.append(upload._head.text)
+            return told
+
+    assert asyncio.run(bring()) == [
+        "2 of 3 files could not be read, or only in part.",
+        "1 of 2 files could not be read, or only in part.",
+        "All files processed.",
+    ]
 
 
 def test_a_file_that_the_browser_does_not_take_is_named() -> None:
