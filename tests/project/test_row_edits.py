@@ -136,6 +136,46 @@ def test_rows_with_personal_data_or_another_label_are_told_and_masked(tmp_path: 
     assert file.read_text().endswith("To me,sales@firm.ch\n")
 
 
+ADDRESSES = ["sales@firm.ch", "ann@firm.ch"]
+BOXES = {"type": "object", "properties": {"box": {"enum": ADDRESSES}, "why": {"type": "string"}}}
+OF_BOXES = {"task": "json", "output_schema": BOXES, "primary": "record-exact"}
+OF_CONVERSATIONS = {"task": "label", "labels": ADDRESSES, "primary": "label-accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "task"),
+    [
+        ({"input": ["text"], "output": ["box", "why"]}, OF_BOXES),
+        (None, OF_CONVERSATIONS),
+    ],
+)
+def test_a_row_that_is_masked_still_fits_the_project(
+    tmp_path: Path, columns: dict[str, Any] | None, task: dict[str, Any]
+) -> None:
+    def row(text: str, box: str) -> dict[str, Any]:
+        return {"text": text, "box": box, "why": "-"} if columns else conversation(text, box)
+
+    lines = [row(f"case {n} of {n * 7919}", ADDRESSES[n % 2]) for n in range(60)]
+    file = write_lines(tmp_path / "mails.jsonl", lines)
+    config = {
+        **{"name": "mails", "model": "smollm2-135m-instruct", "candidates": ["prompt"], **task},
+        "graders": [{"name": task["primary"]}],
+        "data": {"file": "mails.jsonl"} | ({"columns": columns} if columns else {}),
+    }
+    (tmp_path / "assay.yaml").write_text(json.dumps(config))
+    more = write_lines(
+        tmp_path / "more.jsonl",
+        [row("I am eve@firm.ch", "sales@firm.ch"), row("To whom?", "ann@firm.ch")],
+    )
+    found = row_edits.add(Workspace(tmp_path), more, mask=True)
+    assert found.added == 2
+    *_, first, last = map(json.loads, file.read_text().splitlines())
+    assert (first, last) == (
+        row("I am <e-mail address>", "sales@firm.ch"),
+        row("To whom?", "ann@firm.ch"),
+    )
+
+
 def test_conversations_become_rows_where_they_fit(tmp_path: Path) -> None:
     workspace = project(tmp_path, 300)
     file = tmp_path / "tickets.csv"

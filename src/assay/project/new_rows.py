@@ -1,6 +1,8 @@
 """Rows of another file that a project's file of examples does not have yet.
 
-    addition, rows = find_new_rows(workspace, Path("more.csv"), mask=False, may_convert=True)
+    addition, rows = find_new_rows(
+        workspace, Path("more.csv"), mask=False, may_convert=True, progress=SILENT
+    )
     append(target, [row.record for row in rows])
 
 Nothing is changed here; `row_edits` writes them.
@@ -19,6 +21,7 @@ from typing import Any
 from assay import json_reader
 from assay.config import Columns, Config, join_names
 from assay.data.checks import REJECTED_FILE, check
+from assay.data.contents import Rules
 from assay.data.formats.objects import record_of, shape
 from assay.data.formats.record import RecordProblems, json_text, text_of
 from assay.data.formats.shapes import BY_NAME
@@ -122,11 +125,12 @@ def find_new_rows(
     there = read(target, ours.format, ours.columns)
     theirs, record = _match(ours, file, config.system_prompt)
     kept, rejected_count, rejected = _check(file, theirs, config, progress)
+    rules = Rules(config.task, config.labels, config.output_schema)
     candidates: list[_Candidate] = []
     unfit = repeated = 0
     for line, of_record in groupby(kept, key=attrgetter("line")):
         made = record(next(of_record))
-        candidate = None if made is None else _candidate(ours, config, line, made)
+        candidate = None if made is None else _candidate(ours, rules, line, made)
         if candidate is None or not candidate.examples:
             unfit += 1
         else:
@@ -155,7 +159,7 @@ def find_new_rows(
             line=one.line,
             record=one.masked if mask else one.record,
             texts=[(example.input, example.output) for example in says],
-            is_private=bool(one.masked_examples) and not mask,
+            is_private=one.masked != one.record and not mask,
             is_masked=mask and one.masked != one.record,
             contradicts=not several
             and any(map(texts.contradict, (*one.examples, *one.masked_examples))),
@@ -218,22 +222,60 @@ def _check(
 
 
 def _candidate(
-    ours: DetectedFormat, config: Config, line: int, record: dict[str, Any]
+    ours: DetectedFormat, rules: Rules, line: int, record: dict[str, Any]
 ) -> _Candidate:
     columns, stays = ours.columns, {"id", "group", "document"}
-    if columns is not None:
-        # A label is one of the settings', and a number stays one, whatever they look like.
-        outputs = columns.output if config.labels is not None else ()
+    if columns is not None:  # a number stays one, whatever it looks like
         stays = {name for name in (columns.id, columns.group, columns.document) if name}
-        stays |= {*outputs, *columns.numbers}
+        stays |= set(columns.numbers)
     if ours.delimiter is not None:  # a table holds text alone
         record = {name: text_of(value) for name, value in record.items()}
     masked = {
         name: value if name in stays else mask_within(value)[0] for name, value in record.items()
     }
     examples = _as_read(ours, record)
-    hidden = _as_read(ours, masked) if masked != record else examples
+    if masked == record:
+        return _Candidate(line, record, examples, masked, [])
+    hidden = _as_read(ours, masked)
+    if len(hidden) < len(examples) or not _are_usable(hidden, rules):
+        masked = _with_answers(ours, masked, record, examples)
+        hidden = _as_read(ours, masked)
     return _Candidate(line, record, examples, masked, hidden if hidden != examples else [])
+
+
+def _are_usable(examples: list[Example], rules: Rules) -> bool:
+    found = RecordProblems("")
+    for example in examples:
+        rules.judge(example, found)
+    return not found.failed
+
+
+def _with_answers(
+    ours: DetectedFormat,
+    masked: dict[str, Any],
+    record: dict[str, Any],
+    examples: list[Example],
+) -> dict[str, Any]:
+    """The masked record with outputs as they were: a label, or a value of few, may look private."""
+    if ours.columns is not None:
+        return {**masked, **{name: record[name] for name in ours.columns.output}}
+    kept = {one.target.content for one in examples}
+    turns = (turn for one in examples for turn in one.messages)
+    kept |= {call.arguments for turn in turns for call in turn.tool_calls}
+    restored: dict[str, Any] = _restored(masked, record, kept)
+    return restored
+
+
+def _restored(masked: Any, was: Any, kept: Collection[str]) -> Any:
+    """A masked value in which texts that are to be kept are as they were."""
+    if isinstance(was, str):
+        return was if was in kept else masked
+    if isinstance(was, list):
+        return [_restored(*pair, kept) for pair in zip(masked, was, strict=True)]
+    if isinstance(was, dict):
+        pairs = zip(masked.items(), was.values(), strict=True)
+        return {name: _restored(value, old, kept) for (name, value), old in pairs}
+    return masked
 
 
 def _take_unwritable(target: Path, fresh: dict[int, NewRow], file: Path) -> list[dict[str, Any]]:
