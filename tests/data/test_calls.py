@@ -83,6 +83,14 @@ def test_a_close_name_is_proposed() -> None:
     assert fix == "Did you mean forecast?"
 
 
+def test_a_call_as_text_counts_in_the_target_alone() -> None:
+    """Rows of an opened holdout may have one before, and nothing that was said is learned."""
+    said = Message("assistant", '<tool_call>{"name": "forcast"}</tool_call>')
+    assert not list(find_call_problems(replace(GOOD, messages=(QUESTION, said, *GOOD.messages))))
+    [(code, *_)] = find_call_problems(replace(GOOD, messages=(QUESTION, said)))
+    assert code == "bad-tool-call"
+
+
 def test_rows_are_held_against_it_where_the_task_is_tools_or_the_target_calls(
     tmp_path: Path,
 ) -> None:

@@ -44,24 +44,28 @@ def find_misfit(arguments: Any, function: dict[str, Any]) -> str | None:
     return None if error is None else describe_mismatch(error)
 
 
-def read_turn(text: str, tools: Sequence[dict[str, Any]]) -> Message | None:
-    """The assistant's turn that an answer is; None where a call in it cannot be read or does not
-    fit the tools. Calls are numbered, so that the same answer is the same turn."""
+def turn_of(text: str, tools: Sequence[dict[str, Any]]) -> Message:
+    """The assistant's turn that somebody has written as text. A call that cannot be read stays
+    text; that, and one that does not fit the tools, is named by `find_call_problems`. Calls are
+    numbered, so that the same answer is the same turn."""
     said, calls = find_calls(text, tools)
-    if not calls:
-        return None if tools and CALL_OPEN in text else Message("assistant", text)
-    functions = functions_of(tools)
-    for call in calls:
-        if find_misfit(json_reader.read(call.arguments), functions[call.name]) is not None:
-            return None
     numbered = (replace(call, id=f"call{number:05}") for number, call in enumerate(calls))
     return Message("assistant", said, tuple(numbered))
 
 
-def turn_of(text: str, tools: Sequence[dict[str, Any]]) -> Message:
-    """The assistant's turn that somebody has written as text. A call that cannot be read or does
-    not fit the tools stays text, which `find_call_problems` names."""
-    return read_turn(text, tools) or Message("assistant", text)
+def read_turn(text: str, tools: Sequence[dict[str, Any]]) -> Message | None:
+    """See `turn_of`; None where a call cannot be read or does not fit the tools.
+
+    Raises:
+        ConfigError: the parameters of a function that it calls are no JSON Schema that can be used.
+    """
+    turn, functions = turn_of(text, tools), functions_of(tools)
+    if not turn.tool_calls:
+        return None if tools and CALL_OPEN in text else turn
+    for call in turn.tool_calls:
+        if find_misfit(json_reader.read(call.arguments), functions[call.name]) is not None:
+            return None
+    return turn
 
 
 @lru_cache(maxsize=256)
@@ -103,13 +107,13 @@ def find_call_problems(example: Example) -> Iterator[tuple[str, str, str, str]]:
             )
         for call in message.tool_calls:
             yield from _problems_of(call, functions, f"messages[{place}].tool_calls")
-        if message.role == "assistant" and CALL_OPEN in message.content:
-            yield (
-                "bad-tool-call",
-                f"the assistant's turn says {CALL_OPEN} as text, which calls nothing.",
-                "Write it under `tool_calls`, with a function and arguments that fit `tools`.",
-                f"messages[{place}].content",
-            )
+    if CALL_OPEN in example.target.content:
+        yield (
+            "bad-tool-call",
+            f"the assistant's turn says {CALL_OPEN} as text, which calls nothing.",
+            "Write it under `tool_calls`, with a function and arguments that fit `tools`.",
+            f"messages[{len(example.messages) - 1}].content",
+        )
     yield from _possible_problems(example, functions)
 
 

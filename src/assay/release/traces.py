@@ -22,7 +22,7 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from assay.data.privacy import mask, mask_within
+from assay.data.privacy import mask_within
 from assay.errors import NotFoundError, Step, UsageError
 from assay.example import Message, canonical_json
 from assay.release.policies import DAYS, policy
@@ -283,7 +283,7 @@ def attach(
 
 
 def correction(text: str) -> str:
-    """A corrected answer as it is kept, personal data replaced.
+    """A corrected answer as it is kept, personal data replaced; of a record within its values.
 
     Raises:
         UsageError: it is empty, too long, or no text.
@@ -296,7 +296,7 @@ def correction(text: str) -> str:
         raise UsageError("the corrected answer contains bytes that are not text.") from None
     if size > MOST_BYTES:
         raise UsageError(f"the corrected answer is longer than {MOST_BYTES // 1024} KiB.")
-    return mask(text)
+    return str(mask_within(text)[0])
 
 
 def prune(store: Store, project: str | None = None) -> None:

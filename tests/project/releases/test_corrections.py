@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,17 +160,13 @@ def call_of(arguments: dict[str, Any]) -> ToolCall:
     return ToolCall("call1", "book", json.dumps(arguments))
 
 
+def booking(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "book", "parameters": parameters}}
+
+
 def test_a_corrected_call_is_graded_and_learned_as_a_call(tmp_path: Path) -> None:
     """Written as text it would teach that no call is right, and be graded so."""
-    tools = [
-        {
-            "type": "function",
-            "function": {
-                "name": "book",
-                "parameters": {"type": "object", "properties": {"seats": {"type": "integer"}}},
-            },
-        }
-    ]
+    tools = [booking({"type": "object", "properties": {"seats": {"type": "integer"}}})]
     (tmp_path / "data").mkdir()
     rows = [
         {
@@ -199,21 +196,32 @@ def test_a_corrected_call_is_graded_and_learned_as_a_call(tmp_path: Path) -> Non
     changes.promote(store, workspace.name, "desk", "tuned@1", who="a test", force="a test")
     releases.traces_on(workspace, "desk", sample=1.0, days=7, most=100)
     given = Message("assistant", "", (call_of({"seats": 2}),))
-    for id in "abc":
+    offered = {**dict.fromkeys("abc", tools), "no tools": [], "odd": [booking({"type": "dict"})]}
+    for id, those in offered.items():
         asked = [Message("user", f"Three seats, please, says {id}")]
         assert traces.record(
-            store, workspace.name, "desk", agent, id=id, messages=asked, answer=given, tools=tools
+            store, workspace.name, "desk", agent, id=id, messages=asked, answer=given, tools=those
         )
     right = Message("assistant", "", (call_of({"seats": 3}),)).text
     assert releases.label_trace(workspace, "a", answer=right) == 0.0
     assert releases.label_trace(workspace, "b", answer=given.text) == 1.0
     assert releases.label_trace(workspace, "c", right=True) == 1.0
-    with pytest.raises(CorrectionError, match="as text, which calls nothing"):
-        releases.label_trace(workspace, "c", answer=right.replace("3", '"three"'))
+    assert releases.label_trace(workspace, "no tools", answer="Which day?") == 0.0
+    for id, wrong, told, fix in (
+        ("c", right.replace("3", '"three"'), "arguments of book do not fit .* 'seats'", "arguments"),
+        ("c", right.replace("book", "cook"), "as text, which calls nothing", r"tools \(book\)"),
+        ("c", right.replace("3", "4111111111111111"), "are masked, .* as text", "something else"),
+        ("no tools", right, "offers no tools", "definitions"),
+        ("odd", right, "parameters of book cannot be used", ""),
+    ):
+        with pytest.raises(CorrectionError, match=told) as refused:
+            releases.label_trace(workspace, id, answer=wrong)
+        assert re.search(fix, refused.value.fix or "")
 
     releases.give_feedback(workspace, "c", thumb="down", corrected=right.replace("book", "cook"))
+    releases.give_feedback(workspace, "odd", thumb="down", corrected=right)
     done = releases.traces_to_data(workspace, tmp_path / "new.jsonl", "desk")
-    assert (done.written, done.counts) == (2, {"bad-tool-call": 1})
+    assert (done.written, done.counts) == (2, {"bad-tool-call": 1, "bad-tools": 1, "no-tools": 1})
     *_, last = read(tmp_path / "new.jsonl")
     assert last.example is not None
     (call,) = last.example.target.tool_calls

@@ -35,11 +35,11 @@ from assay.candidates.shared.teacher_answers import NOT_RECORDED, usable_answers
 from assay.chat.template import Template
 from assay.config import is_remote
 from assay.config.names import file_of
-from assay.data.calls import turn_of
+from assay.data.calls import read_turn
 from assay.errors import ConfigError, OutageError
 from assay.evaluate.provider_answers import answer_by_provider
 from assay.evaluate.run import incomplete, run
-from assay.example import Example, canonical_json
+from assay.example import Example, Message, canonical_json
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.constrained import Grammars
 from assay.generate.recorded import input_sha256, read_recording
@@ -191,7 +191,7 @@ def with_answer(example: Example, answer: Answer, *, weighed: bool = True) -> Ex
     count = answer.completion_tokens if answer.tokens is None else len(answer.tokens)
     if weighed and answer.logprob is not None and count:
         sure = math.exp(answer.logprob / count)
-    turn = turn_of(answer.text, example.tools)
+    turn = read_turn(answer.text, example.tools) or Message("assistant", answer.text)
     return replace(
         example,
         messages=(*example.prompt, turn),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from assay.chat.tool_text import name_of
 from assay.config import Config
 from assay.data.calls import turn_of
 from assay.data.contents import Rules, quote
 from assay.data.formats.record import RecordProblems, closest
 from assay.errors import UsageError
-from assay.example import Example, Message
+from assay.example import CALL_OPEN, Example, Message
 from assay.project.workspace import Workspace
+from assay.release.traces import correction
 
 
 class CorrectionError(UsageError):
@@ -22,7 +24,8 @@ class CorrectionError(UsageError):
 def check_correction(
     workspace: Workspace, answer: str, tools: Sequence[dict[str, Any]] = ()
 ) -> None:
-    """See that a corrected answer can become an example of the folder's project.
+    """See that a corrected answer can become an example of the folder's project, also as it is kept:
+    with personal data masked.
 
     Args:
         tools: that the trace offers; a call of them stands in `<tool_call>` marks.
@@ -30,8 +33,22 @@ def check_correction(
     Raises:
         CorrectionError: it is none of the project's labels, no record of its form, or a call that
             cannot be read or does not fit the tools.
+        UsageError: it is empty or too long.
     """
-    config = workspace.config
+    _check(workspace.config, answer, tools)
+    if (kept := correction(answer)) == answer:
+        return
+    try:
+        _check(workspace.config, kept, tools)
+    except CorrectionError as error:
+        raise CorrectionError(
+            f"secrets and personal data in an answer are masked, and then it cannot be used: "
+            f"{error.what}",
+            fix="Write something else in their place.",
+        ) from None
+
+
+def _check(config: Config | None, answer: str, tools: Sequence[dict[str, Any]]) -> None:
     if config is not None and config.task in ("json", "tools"):
         _check_form(config, answer, tools)
     if config is None or config.labels is None or answer in config.labels:
@@ -44,11 +61,18 @@ def check_correction(
 
 
 def _check_form(config: Config, answer: str, tools: Sequence[dict[str, Any]]) -> None:
+    if config.task == "tools" and not tools and CALL_OPEN not in answer:
+        return  # nothing can be called, so that only words can be right
     asked = (Message("user", "a message"), turn_of(answer, tools))
     found = RecordProblems("")
     example = Example("corrected", asked, tools=tuple(tools))
     Rules(task=config.task, schema=config.output_schema).judge(example, found)
+    fixes = {
+        "schema-mismatch": "Correct the answer.",
+        "bad-tool-call": f"Name one of the row's tools ({', '.join(map(name_of, tools))}), and "
+        "write its arguments as a JSON object.",
+        "arguments-mismatch": "Correct the arguments.",
+    }
     for one in found.problems:
         if one.severity == "error":
-            is_form = one.code == "schema-mismatch"
-            raise CorrectionError(one.message, fix="Correct the answer." if is_form else one.fix)
+            raise CorrectionError(one.message, fix=fixes.get(one.code, one.fix))
