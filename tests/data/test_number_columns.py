@@ -107,9 +107,18 @@ def test_what_is_no_number(value: Any) -> None:
         number_of(value)
 
 
-def test_a_code_of_many_digits_stays_text(tmp_path: Path) -> None:
-    row = (*ROWS[0][:5], "4711000000000001", *ROWS[0][6:])
-    assert "code" not in with_numbers(COLUMNS, write(tmp_path / "a.csv", [row])).numbers
+@pytest.mark.parametrize(
+    ("cells", "is_number"),
+    [
+        (["4711000000000001"], False), (["1E5", "2E3"], False), (["1e-07", "1e+2"], True),
+        (["1.1", "1.9", "1.10"], False), (["1.10", "2.50", "1.10"], True), ([" ", ""], False),
+        ([" ", "1"], True), (["1", "1.0"], True), (["1"] * 20_001 + ["a dozen"], False),
+    ],
+)  # fmt: skip
+def test_codes_and_blanks_stay_text(tmp_path: Path, cells: list[str], is_number: bool) -> None:
+    rows = [(*ROWS[0][:5], cell, *ROWS[0][6:]) for cell in cells]
+    columns = with_numbers(COLUMNS, write(tmp_path / "a.csv", rows))
+    assert ("code" in columns.numbers) == is_number
 
 
 def test_a_value_that_is_no_number_rejects_its_row(tmp_path: Path) -> None:

@@ -158,7 +158,10 @@ def test_a_row_that_is_masked_still_fits_the_project(
     lines = [row(f"case {n} of {n * 7919}", ADDRESSES[n % 2]) for n in range(60)]
     file = write_lines(tmp_path / "mails.jsonl", lines)
     config = {
-        **{"name": "mails", "model": "smollm2-135m-instruct", "candidates": ["prompt"], **task},
+        **task,
+        "name": "mails",
+        "model": "smollm2-135m-instruct",
+        "candidates": ["prompt"],
         "graders": [{"name": task["primary"]}],
         "data": {"file": "mails.jsonl"} | ({"columns": columns} if columns else {}),
     }

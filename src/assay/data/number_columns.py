@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import re
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from assay.config import Columns
 from assay.data.formats.objects import CELL_ERRORS
-from assay.data.formats.record import WHOLE_BELOW, number_of
+from assay.data.formats.record import WHOLE_BELOW, number_of, text_of
 from assay.data.inspection import inspect_file
 
-MOST_ROWS = 20_000
-"""Rows of each file that are looked at."""
+_MOST_SPELLINGS = 100_000
+"""Numbers of a column whose spelling is remembered: codes and versions are few."""
+_UNSIGNED_EXPONENT = re.compile(r"\d[eE]\d")
 
 
 def with_numbers(columns: Columns, file: Path, holdout: Path | None = None) -> Columns:
     """The columns with those named as numbers whose cells all are: of a table (CSV, Excel) with
     several output columns. Other files say of each value what it is.
 
-    A column of which no cell is filled, or one holds a text, a code such as 007, or more digits
-    than a spreadsheet keeps, stays text.
+    A column of which no cell is filled, or one holds a text, a code such as 007 or 1E5, or more
+    digits than a spreadsheet keeps, stays text; so does one where zeros at the end tell two cells
+    apart (the versions 1.1 and 1.10).
 
     Args:
         holdout: the holdout's own file, which is read by the same columns.
@@ -30,24 +32,39 @@ def with_numbers(columns: Columns, file: Path, holdout: Path | None = None) -> C
     contents = [inspect_file(one) for one in (file, holdout) if one is not None]
     if contents[0].container not in ("table", "xlsx"):
         return columns
-    left, filled = set(columns.output), set()
-    for content in contents:
-        for raw in islice(content.records(), MOST_ROWS):
-            if raw.problems or not isinstance(raw.value, dict):
-                continue
-            for name in list(left):
-                if (value := raw.value.get(name)) not in (None, "", *CELL_ERRORS):
-                    filled.add(name)
-                    if not _is_number(value):
-                        left.remove(name)
+    left: dict[str, dict[float, str]] = {name: {} for name in columns.output}
+    filled = set()
+    for raw in chain.from_iterable(content.records() for content in contents):
+        if raw.problems or not isinstance(raw.value, dict):
+            continue
+        for name, spellings in list(left.items()):
+            text = text_of(raw.value.get(name)).strip()
+            if text and text not in CELL_ERRORS:
+                filled.add(name)
+                if not _is_number(text, spellings):
+                    del left[name]
+        if not left:
+            break
     return columns.model_copy(
-        update={"numbers": [name for name in columns.output if name in left & filled]}
+        update={"numbers": [name for name in columns.output if name in left and name in filled]}
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(text: str, spellings: dict[float, str]) -> bool:
+    """Whether a cell, with those before it, holds a number.
+
+    Args:
+        spellings: of numbers with a point so far; this one is added.
+    """
     try:
-        number = number_of(value)
+        number = number_of(text)
     except ValueError:
         return False
-    return number is None or abs(number) < WHOLE_BELOW
+    if number is None or abs(number) >= WHOLE_BELOW or _UNSIGNED_EXPONENT.search(text):
+        return False
+    if "." not in text:
+        return True
+    if len(spellings) < _MOST_SPELLINGS:
+        spellings.setdefault(number, text)
+    first = spellings.get(number, text)
+    return first == text or first.rstrip("0") != text.rstrip("0")  # as 1.5 and 1.5e+0 are

@@ -221,9 +221,7 @@ def _check(
     return kept, report.rejected, rejected
 
 
-def _candidate(
-    ours: DetectedFormat, rules: Rules, line: int, record: dict[str, Any]
-) -> _Candidate:
+def _candidate(ours: DetectedFormat, rules: Rules, line: int, record: dict[str, Any]) -> _Candidate:
     columns, stays = ours.columns, {"id", "group", "document"}
     if columns is not None:  # a number stays one, whatever it looks like
         stays = {name for name in (columns.id, columns.group, columns.document) if name}

@@ -208,7 +208,7 @@ def test_a_corrected_call_is_graded_and_learned_as_a_call(tmp_path: Path) -> Non
     assert releases.label_trace(workspace, "c", right=True) == 1.0
     assert releases.label_trace(workspace, "no tools", answer="Which day?") == 0.0
     for id, wrong, told, fix in (
-        ("c", right.replace("3", '"three"'), "arguments of book do not fit .* 'seats'", "arguments"),
+        ("c", right.replace("3", '"three"'), "of book do not fit .* 'seats'", "arguments"),
         ("c", right.replace("book", "cook"), "as text, which calls nothing", r"tools \(book\)"),
         ("c", right.replace("3", "4111111111111111"), "are masked, .* as text", "something else"),
         ("no tools", right, "offers no tools", "definitions"),

@@ -24,8 +24,8 @@ class CorrectionError(UsageError):
 def check_correction(
     workspace: Workspace, answer: str, tools: Sequence[dict[str, Any]] = ()
 ) -> None:
-    """See that a corrected answer can become an example of the folder's project, also as it is kept:
-    with personal data masked.
+    """See that a corrected answer can become an example of the folder's project, also with personal
+    data masked, as it is kept.
 
     Args:
         tools: that the trace offers; a call of them stands in `<tool_call>` marks.
@@ -42,7 +42,7 @@ def check_correction(
         _check(workspace.config, kept, tools)
     except CorrectionError as error:
         raise CorrectionError(
-            f"secrets and personal data in an answer are masked, and then it cannot be used: "
+            "secrets and personal data in an answer are masked, and then it cannot be used: "
             f"{error.what}",
             fix="Write something else in their place.",
         ) from None
