@@ -87,3 +87,24 @@ def test_no_column_is_input_and_output(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="text is an input column"):
             read_by()
     assert project.overlap_files(file, file, input="label").exact == 2
+
+
+def test_columns_that_are_named_of_the_projects_own_file_hold_its_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text("text,pieces,code\na,12,1\nb,3,2\n")
+    columns = Columns(input=["text"], output=["pieces", "code"])
+    schema = {"properties": {"pieces": {"type": "integer"}, "code": {"type": "string"}}}
+    numbers = columns.model_copy(update={"numbers": ["pieces"]})
+    config = {
+        "name": "orders",
+        "task": "json",
+        "output_schema": schema,
+        "model": "smollm2-135m-instruct",
+        "candidates": ["prompt"],
+        "primary": "record-exact",
+        "graders": [{"name": "record-exact"}],
+        "data": {"file": file.name, "columns": numbers.model_dump(exclude_none=True)},
+    }
+    (tmp_path / "assay.yaml").write_text(json.dumps(config))
+    found = project.check_file(file, columns=columns, find_numbers=True, folder=tmp_path)
+    assert (found.valid, found.columns) == (2, numbers)

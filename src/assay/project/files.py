@@ -44,7 +44,7 @@ def check_file(
 
     Args:
         find_numbers: of `columns` those that hold numbers are found out, as `assay init` does; of
-            the project's own file they stand in its settings.
+            the project's own file they are taken from its settings.
         guess_task, out, keep: see `assay.data.checks.check`.
 
     Raises:
@@ -58,6 +58,10 @@ def check_file(
         file = file_of(config.data.file, folder)
     own = config if config is not None and _is_own(file, folder, config) else None
     if own is not None:
+        if columns is not None and find_numbers:
+            known = own.data.columns.numbers if own.data.columns and len(columns.output) > 1 else []
+            numbers = [name for name in columns.output if name in known]
+            columns = columns.model_copy(update={"numbers": numbers})
         columns = columns or own.data.columns
         format = format or own.data.format
         task = task or own.task

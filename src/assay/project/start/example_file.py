@@ -147,7 +147,7 @@ def remove_repeats(workspace: Workspace, columns: Columns | None) -> int:
     """
     file = _uploaded(workspace)
     with tempfile.TemporaryDirectory() as name:
-        check_file(file, folder=file.parent, columns=columns, out=Path(name))
+        check_file(file, folder=file.parent, columns=columns, find_numbers=True, out=Path(name))
         with (Path(name) / PROBLEMS_FILE).open(encoding="utf-8") as lines:
             found = [json_reader.read(line) for line in lines]
     repeated = {one["line"] for one in found if one["code"] == "duplicate"}

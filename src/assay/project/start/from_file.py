@@ -188,8 +188,8 @@ def _look(
         file,
         folder=file.parent,
         format=detected.format,
-        columns=columns or detected.columns,
-        find_numbers=True,
+        columns=(columns or detected.columns) if drafted is None else drafted.columns,
+        find_numbers=drafted is None,
         task=options.task or options.kept_task if drafted is None else drafted.proposal.task,
         progress=progress,
     )
