@@ -20,7 +20,7 @@ from assay.data.propose import ENUM_COUNT, propose
 from assay.data.read import Row, read
 
 NAMES = ("mail", "plant", "quantity", "price", "week", "code", "day", "size")
-ROWS = [
+ROWS: list[tuple[Any, ...]] = [
     (f"mail {n}", f"P{n % 2}", (12, 120)[n % 2], (1.0, 2.5)[n % 2], None, "007", "12-3", size)
     for n, size in enumerate([*"SM1" * ENUM_COUNT, "1"])
 ]

@@ -128,8 +128,7 @@ def test_an_official_split_is_kept_and_its_twins_are_quarantined(place: Place) -
     assert found.share_removed == pytest.approx(2 / 204)
     of = "the input of a row outside the holdout"
     assert Quarantine(near=2, train_removed=1).sentence == (
-        f"No holdout row has {of}, 2 nearly: 1 training row is in quarantine because of the "
-        "holdout."
+        f"2 holdout rows have nearly {of}: 1 training row is in quarantine because of the holdout."
     )
     assert found.per_class["x"] == pytest.approx(1 / 3)
     assert any("x (33%)" in warning for warning in found.warnings)

@@ -29,6 +29,11 @@ def test_a_sentence_is_shown_with_what_its_line_says_before_it() -> None:
     assert found == "… Water it once in three days. It should be cut in May. …"
 
 
+def test_a_point_within_a_number_ends_no_sentence() -> None:
+    text = f"{CARE}\nA ticket costs 3.50 EUR at www.firm.ch. Dogs go free."
+    assert excerpt(text, "EUR", 20) == "… A ticket costs 3.50 EUR at www.firm.ch. …"
+
+
 def test_without_a_word_of_the_query_it_is_the_beginning() -> None:
     assert excerpt(CARE, "?", 100).startswith("## Fig\nWater it once in nine days.")
     assert excerpt("...", "what", 1) == "..."

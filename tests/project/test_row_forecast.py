@@ -10,7 +10,7 @@ from tests.many_rows import project
 from assay.project import row_edits, row_forecast, rows
 from assay.project.files import check_file
 from assay.project.rows import RowFilter
-from assay.project.workspace import Workspace
+from assay.project.workspace import Workspace, project_of
 
 RECORDS = """version: 1
 name: orders
@@ -55,6 +55,8 @@ def test_a_value_that_the_other_rows_spell_otherwise_is_told(tmp_path: Path) -> 
     assert corrected is not None
     assert corrected.startswith("In kind, 'NEW' is written 'new' in ")
     assert row_forecast.warn_of_spelling(workspace, '{"kind": "broken"}') is None
+    (project_of(workspace).split_folder / "manifest.json").write_text("{")
+    assert row_forecast.warn_of_spelling(workspace, '{"kind": "NEW"}') is None  # it has been kept
 
 
 def test_a_field_with_another_kind_of_value_than_in_other_rows_is_told(tmp_path: Path) -> None:

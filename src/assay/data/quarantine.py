@@ -49,9 +49,13 @@ class Quarantine:
     @property
     def sentence(self) -> str:
         """What was kept out and why, for a person."""
-        held, nearly = "No holdout row has", f", {self.near:,} nearly" if self.near else ""
-        if self.exact:
-            held = say_count(self.exact, "holdout row has", "holdout rows have")
+        held, nearly = "No holdout row has", ""
+        if count := self.exact or self.near:
+            held = say_count(count, "holdout row has", "holdout rows have")
+        if not self.exact and self.near:
+            held += " nearly"
+        elif self.near:
+            nearly = f", {self.near:,} nearly"
         parts = (self.train_removed, "training row"), (self.validation_removed, "validation row")
         rows = " and ".join(say_count(count, row) for count, row in parts if count) or "no row"
         are = "are" if self.train_removed + self.validation_removed > 1 else "is"

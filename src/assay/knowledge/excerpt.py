@@ -9,7 +9,8 @@ CHARACTERS = 280
 """Of an excerpt, about: six lines of a column."""
 _STEM = 5
 """Words that begin with so many equal letters count as one word with other endings."""
-_PIECE = re.compile(r"\S[^\n.!?。！？]*[.!?。！？]*")
+_PIECE = re.compile(r"\S(?:[^\n.!?。！？]|[.!?](?!\s|\Z))*[.!?。！？]*")
+"""A sentence; the point in 3.50 ends none."""
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _WORD = re.compile(r"\w+")
 

@@ -16,6 +16,7 @@ from assay.data.read import detect
 from assay.data.record_fields import describe_other_kinds
 from assay.data.spelling import SPELLING_FIX, TASKS, Spellings
 from assay.data.split import has_split, read_manifest, visible_files
+from assay.errors import AssayError
 from assay.example import read_examples
 from assay.project.rows import Rows, data_file
 from assay.project.workspace import Workspace, project_of
@@ -60,14 +61,24 @@ def warn_of_other_kinds(workspace: Workspace, found: Rows, line: int) -> str | N
 
 def warn_of_spelling(workspace: Workspace, answer: str) -> str | None:
     """A sentence where a corrected answer spells a value otherwise than most rows that may be seen;
-    None: it does not, the task has no values, or there are no rows."""
+    None: it does not, the task has no values, or there are no rows that can be read, which is no
+    reason to refuse an answer that has been kept."""
+    try:
+        known = _known_spellings(workspace)
+    except (AssayError, OSError):
+        return None
+    if known is None:
+        return None
+    others = known.find_others(answer)
+    return f"{' '.join(map(_capital, others))} {SPELLING_FIX}" if others else None
+
+
+def _known_spellings(workspace: Workspace) -> Spellings | None:
     project = workspace.project
     if project is None or project.config.task not in TASKS or not has_split(project.split_folder):
         return None
     files = read_manifest(project.split_folder).files
-    known = _spellings(project.config.task, project.split_folder, tuple(files.values()))
-    others = known.find_others(answer)
-    return f"{' '.join(map(_capital, others))} {SPELLING_FIX}" if others else None
+    return _spellings(project.config.task, project.split_folder, tuple(files.values()))
 
 
 @lru_cache(maxsize=1)

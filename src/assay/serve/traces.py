@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from assay.accounts.keys import Caller
-from assay.errors import AssayError
 from assay.project import releases, row_forecast
 from assay.project.workspace import Workspace
 from assay.release.traces import MOST_BYTES, Trace
@@ -75,14 +74,10 @@ def feedback(workspace: ServedWorkspace, id: str, body: Feedback, caller: _Owner
 
 
 def _warn(workspace: Workspace, caller: Caller, corrected: str | None) -> str | None:
-    """See `warn_of_spelling`; None also for a caller who does not see the folder's rows, and where
-    they cannot be read now, which is no reason to refuse what has been kept."""
+    """See `warn_of_spelling`; None also for a caller who does not see the folder's rows."""
     if corrected is None or caller.project != workspace.name:
         return None
-    try:
-        return row_forecast.warn_of_spelling(workspace, corrected)
-    except (AssayError, OSError):
-        return None
+    return row_forecast.warn_of_spelling(workspace, corrected)
 
 
 def _wire(trace: Trace) -> dict[str, Any]:
