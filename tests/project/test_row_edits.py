@@ -152,8 +152,9 @@ OF_CONVERSATIONS = {"task": "label", "labels": ADDRESSES, "primary": "label-accu
 def test_a_row_that_is_masked_still_fits_the_project(
     tmp_path: Path, columns: dict[str, Any] | None, task: dict[str, Any]
 ) -> None:
-    def row(text: str, box: str) -> dict[str, Any]:
-        return {"text": text, "box": box, "why": "-"} if columns else conversation(text, box)
+    def row(text: str, box: str, by: str = "eve@firm.ch") -> dict[str, Any]:
+        told = {"text": text, "box": box, "why": "-"} if columns else conversation(text, box)
+        return {**told, "by": by}  # which nothing reads
 
     lines = [row(f"case {n} of {n * 7919}", ADDRESSES[n % 2]) for n in range(60)]
     file = write_lines(tmp_path / "mails.jsonl", lines)
@@ -170,12 +171,13 @@ def test_a_row_that_is_masked_still_fits_the_project(
         tmp_path / "more.jsonl",
         [row("I am eve@firm.ch", "sales@firm.ch"), row("To whom?", "ann@firm.ch")],
     )
+    assert row_edits.forecast(Workspace(tmp_path), more).private == 2
     found = row_edits.add(Workspace(tmp_path), more, mask=True)
-    assert found.added == 2
+    assert (found.added, found.masked) == (2, 2)
     *_, first, last = map(json.loads, file.read_text().splitlines())
     assert (first, last) == (
-        row("I am <e-mail address>", "sales@firm.ch"),
-        row("To whom?", "ann@firm.ch"),
+        row("I am <e-mail address>", "sales@firm.ch", "<e-mail address>"),
+        row("To whom?", "ann@firm.ch", "<e-mail address>"),
     )
 
 
