@@ -62,7 +62,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "bad-tools": ("error", "the tool definitions cannot be read"),
     "bad-tool-call": (
         "error",
-        "a tool call without a function name, not an object, or written as text",
+        "a tool call without a function name or not an object; in the target, one written as text",
     ),
     "arguments-not-json": (
         "error",
