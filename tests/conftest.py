@@ -55,6 +55,17 @@ def collections_short() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch computes by one thread: bits are compared with those of processes that have one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def can_confine() -> None:
     """Skips where the kernel cannot shut code of requests off; what is tested has no say in it."""

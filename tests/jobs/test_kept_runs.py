@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from tests.jobs.tiny_tuning import PROJECT, done, queued
 from tests.s3 import S3Server
 from tests.store.test_objects import opened
@@ -67,14 +66,6 @@ def claimed(store: Store, id: str, worker: str) -> Job:
 def weights(store: Store, version: str) -> str:
     loaded = load_version(store, version)  # holds the copy of one that is in a bucket
     return sha256_file(loaded.folder / "adapter_model.safetensors")
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow

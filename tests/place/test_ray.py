@@ -98,15 +98,6 @@ def node(started: Node) -> Node:
     return started
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many as each of two workers has."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def variables() -> dict[str, str]:
     """Of the environment, without what pytest and OpenMP's library write into it."""
     others = ("PYTEST_", "KMP_")
