@@ -16,7 +16,9 @@ from assay.agent.versions import save_agent
 from assay.errors import ModelError
 from assay.evaluate.parity import ParityError
 from assay.example import Message
+from assay.project.releases.correction_check import CorrectionError
 from assay.release import changes, policies, releases, traces
+from assay.serve.errors import of_assay
 from assay.serve.traces import Feedback, feedback
 from tests.many_rows import project
 from tests.serve.running import STARTER, Running
@@ -144,8 +146,9 @@ def test_feedback_attaches_to_an_answer_by_its_id(server: Running) -> None:
     _error(_post(server, f"{at}/feedback", {"corrected": " "}, key), 400, "invalid_value")
 
 
-def test_a_correction_in_another_spelling_is_kept_with_a_warning(tmp_path: Path) -> None:
-    workspace = project(tmp_path, 30)
+def test_a_correction_is_refused_or_kept_with_a_warning(tmp_path: Path) -> None:
+    workspace, settings = project(tmp_path, 30), tmp_path / "assay.yaml"
+    settings.write_text(settings.read_text().replace("label 2]", "label 2, LABEL 1]"))
     assert workspace.project is not None
     workspace.project.split()
     asked, answer = [Message("user", "Where?")], Message("assistant", "label 0")
@@ -165,6 +168,14 @@ def test_a_correction_in_another_spelling_is_kept_with_a_warning(tmp_path: Path)
             warnings.append(said["warning"])
     assert re.match(r"'LABEL 1' is written 'label 1' in \d+ rows\. Write it", warnings[0])
     assert warnings[1:] == [None] * 5
+    caller, body = Caller("key", workspace.name, ("traces",)), Feedback(corrected="Label 1")
+    with pytest.raises(CorrectionError) as refused:
+        feedback(workspace, workspace.name, body, caller)
+    told = of_assay(refused.value)
+    assert (told.status, told.param) == (400, "corrected")
+    assert "Did you mean 'label 1'?" in str(told)
+    body = Feedback(corrected="Label 1")  # what the other's answers are like is not known here
+    assert feedback(workspace, "other", body, Caller("key", "other", ("traces",)))["corrected"]
 
 
 def test_keys_are_made_listed_and_revoked_and_the_log_says_by_whom(server: Running) -> None:

@@ -35,6 +35,7 @@ from assay.generate.stream import BusyError, PromptTooLongError, RequestRefusedE
 from assay.jobs.batches import BatchStateError
 from assay.project.answer.names import UnknownModelError
 from assay.project.jobs.requests import RefusedError
+from assay.project.releases.correction_check import CorrectionError
 from assay.release.evidence import UnprovenError
 from assay.release.releases import ReleaseError
 from assay.store.conversations import NoRoomError, TooLongError
@@ -59,6 +60,7 @@ _CLIENTS: tuple[tuple[type[AssayError], int, str, str | None], ...] = (
     (ReleaseError, 409, "invalid_state", None),
     (PromptTooLongError, 400, "context_length_exceeded", "messages"),
     (RequestRefusedError, 400, "request_refused", None),
+    (CorrectionError, 400, "invalid_value", "corrected"),
     (EffortError, 400, "unsupported_parameter", "reasoning_effort"),
 )
 """Errors that a client can mend, with status, code and field; the first that fits counts."""

@@ -218,8 +218,10 @@ def test_a_corrected_call_is_graded_and_learned_as_a_call(tmp_path: Path) -> Non
             releases.label_trace(workspace, id, answer=wrong)
         assert re.search(fix, refused.value.fix or "")
 
-    releases.give_feedback(workspace, "c", thumb="down", corrected=right.replace("book", "cook"))
-    releases.give_feedback(workspace, "odd", thumb="down", corrected=right)
+    for id, wrong in (("c", right.replace("book", "cook")), ("odd", right)):
+        with pytest.raises(CorrectionError):
+            releases.give_feedback(workspace, id, thumb="down", corrected=wrong)
+        traces.feedback(store, workspace.name, id, thumb="down", corrected=wrong)  # of earlier days
     done = releases.traces_to_data(workspace, tmp_path / "new.jsonl", "desk")
     assert (done.written, done.counts) == (2, {"bad-tool-call": 1, "bad-tools": 1, "no-tools": 1})
     *_, last = read(tmp_path / "new.jsonl")

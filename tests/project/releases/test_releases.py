@@ -182,9 +182,15 @@ def test_traces_are_labelled_watched_and_turned_into_data(
     seen = releases.watch_release(released, "pets")
     assert (seen.labels, seen.skipped, seen.waiting, seen.mean) == (2, 1, 1, 0.5)
     with pytest.raises(CorrectionError, match=r"one of the 3 labels\. Did you mean 'parrot'"):
-        check_correction(released, "Parot")
-    check_correction(released, "parrot")
-    releases.give_feedback(released, "trace-3", thumb="down", corrected="unicorn")
+        releases.give_feedback(released, "trace-3", thumb="down", corrected="Parot")
+    with pytest.raises(CorrectionError, match="is not one of the 3 labels"):
+        releases.label_trace(released, "trace-3", answer="Parot")
+    kept = releases.show_trace(released, "trace-3")
+    assert (kept.thumb, kept.corrected, CorrectionError.exit_code) == (None, None, 1)
+    # Of another project nothing is known; what was kept before the labels were these is rejected.
+    with pytest.raises(traces.NoTraceError):
+        releases.give_feedback(released, "trace-3", thumb=None, corrected="cow", project="other")
+    traces.feedback(released.store, "pets", "trace-3", thumb="down", corrected="unicorn")
     done = releases.traces_to_data(released, tmp_path / "new.jsonl", "pets")
     assert (done.written, done.rejected) == (1, 1)
     (row,) = (tmp_path / "new.jsonl").read_text().splitlines()
@@ -224,7 +230,7 @@ def test_what_is_judged_in_the_sample_is_good_where_the_grader_says_so(tmp_path:
 
     for n, (said, score, left) in enumerate(
         (
-            ({"answer": "Parrot."}, 1.0, ("up", "Parrot.")),  # the same to the grader
+            ({"answer": "parrot"}, 1.0, ("up", "parrot")),
             ({"answer": "dog"}, 0.0, ("down", "dog")),
             ({"right": True}, 1.0, ("up", None)),
             ({"skip": True}, None, (None, None)),

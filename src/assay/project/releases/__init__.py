@@ -277,8 +277,15 @@ def give_feedback(
     corrected: str | None,
     project: str | None = None,
 ) -> Trace:
-    """Attach a thumb or the right answer to a trace."""
+    """Attach a thumb or the right answer to a trace.
+
+    Raises:
+        CorrectionError: the right answer cannot become an example of the folder's project; of what
+            is another project's nothing is known here, and any text is kept.
+    """
     owner = project or workspace.name
+    if corrected is not None and owner == workspace.name:
+        check_correction(workspace, corrected, traces.trace(workspace.store, owner, id).tools)
     return traces.feedback(workspace.store, owner, id, thumb=thumb, corrected=corrected)
 
 
@@ -307,6 +314,7 @@ def label_trace(
         The score, 0 to 1; None where it was skipped.
 
     Raises:
+        CorrectionError: the answer cannot become an example of the project.
         UsageError: not exactly one of the three, or the folder is no project, which has no graders.
     """
     if right + (answer is not None) + skip != 1:
@@ -315,7 +323,7 @@ def label_trace(
     score: float | None = None
     thumb: Thumb | None = None
     if not skip:
-        if answer is not None and workspace.config and workspace.config.task == "tools":
+        if answer is not None:
             check_correction(workspace, answer, found.tools)
         given = Message.from_dict(found.answer)
         target = given if answer is None else turn_of(answer, found.tools)

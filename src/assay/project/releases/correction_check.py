@@ -10,13 +10,13 @@ from assay.config import Config
 from assay.data.calls import turn_of
 from assay.data.contents import Rules, quote
 from assay.data.formats.record import RecordProblems, closest
-from assay.errors import UsageError
+from assay.errors import DataError
 from assay.example import CALL_OPEN, Example, Message
 from assay.project.workspace import Workspace
 from assay.release.traces import correction
 
 
-class CorrectionError(UsageError):
+class CorrectionError(DataError):
     """A corrected answer is none of the project's labels, no record of its form, or a call that
     cannot be read."""
 
@@ -35,8 +35,9 @@ def check_correction(
             cannot be read or does not fit the tools.
         UsageError: it is empty or too long.
     """
+    kept = correction(answer)
     _check(workspace.config, answer, tools)
-    if (kept := correction(answer)) == answer:
+    if kept == answer:
         return
     try:
         _check(workspace.config, kept, tools)

@@ -11,7 +11,7 @@ from assay.chat.plain_calls import say_turn
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.project import releases, row_forecast
-from assay.project.releases.correction_check import check_correction
+from assay.project.releases.correction_check import CorrectionError
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
 from assay.quantities import say_count, say_share
@@ -129,9 +129,7 @@ def _show_trace(
         words = str(right.value or "")
         is_right = not skip and words == content
         answer = None if skip or is_right else words
-        with errors_at(right, UsageError):
-            if answer is not None:
-                await context.read(check_correction, answer, trace.tools)
+        with errors_at(right, UsageError, CorrectionError):
             await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
         odd = None if answer is None else await context.read(row_forecast.warn_of_spelling, answer)
         if odd is not None:

@@ -14,7 +14,7 @@ from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.project import releases, row_edits, row_forecast
 from assay.project.releases import corrections
-from assay.project.releases.correction_check import check_correction
+from assay.project.releases.correction_check import CorrectionError
 from assay.project.releases.kept import KeptTraces
 from assay.quantities import say_count
 from assay.release.examples import ExportedExamples
@@ -319,9 +319,7 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
         if thumb == "up" and right.value not in (content, shown):
             right.error = OTHER
             return
-        with errors_at(right, UsageError):
-            if corrected is not None:
-                await context.read(check_correction, corrected, trace.tools)
+        with errors_at(right, UsageError, CorrectionError):
             given = await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected)
         _mark(marks, given)
         if thumb == "up":
