@@ -22,14 +22,13 @@ from assay import json_reader
 from assay.config import Columns, Config, join_names
 from assay.data.checks import REJECTED_FILE, check
 from assay.data.contents import Rules
-from assay.data.formats.objects import record_of, shape
-from assay.data.formats.record import RecordProblems, json_text, text_of
-from assay.data.formats.shapes import BY_NAME
+from assay.data.formats.objects import record_of
+from assay.data.formats.record import json_text, text_of
 from assay.data.inspection import inspect_file
 from assay.data.normal import key64, normalise
-from assay.data.privacy import mask_within
 from assay.data.problems import CODES, OF_THE_FILE, problem
 from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
+from assay.data.record_mask import RecordMask, read_record
 from assay.data.rewrite import find_unwritable
 from assay.data.spelling import SPELLING_FIX, Spellings
 from assay.errors import DataError, Step, UsageError
@@ -125,12 +124,12 @@ def find_new_rows(
     there = read(target, ours.format, ours.columns)
     theirs, record = _match(ours, file, config.system_prompt)
     kept, rejected_count, rejected = _check(file, theirs, config, progress)
-    rules = Rules(config.task, config.labels, config.output_schema)
+    hide = RecordMask(ours, Rules(config.task, config.labels, config.output_schema))
     candidates: list[_Candidate] = []
     unfit = repeated = 0
     for line, of_record in groupby(kept, key=attrgetter("line")):
         made = record(next(of_record))
-        candidate = None if made is None else _candidate(ours, rules, line, made)
+        candidate = None if made is None else _candidate(ours, hide, line, made)
         if candidate is None or not candidate.examples:
             unfit += 1
         else:
@@ -221,59 +220,14 @@ def _check(
     return kept, report.rejected, rejected
 
 
-def _candidate(ours: DetectedFormat, rules: Rules, line: int, record: dict[str, Any]) -> _Candidate:
-    columns, stays = ours.columns, {"id", "group", "document"}
-    if columns is not None:  # a number stays one, whatever it looks like
-        stays = {name for name in (columns.id, columns.group, columns.document) if name}
-        stays |= set(columns.numbers)
+def _candidate(
+    ours: DetectedFormat, mask: RecordMask, line: int, record: dict[str, Any]
+) -> _Candidate:
     if ours.delimiter is not None:  # a table holds text alone
         record = {name: text_of(value) for name, value in record.items()}
-    masked = {
-        name: value if name in stays else mask_within(value)[0] for name, value in record.items()
-    }
-    examples = _as_read(ours, record)
-    if masked == record:
-        return _Candidate(line, record, examples, masked, [])
-    hidden = _as_read(ours, masked)
-    if len(hidden) < len(examples) or not _are_usable(hidden, rules):
-        masked = _with_answers(ours, masked, record, examples)
-        hidden = _as_read(ours, masked)
+    examples, masked = read_record(ours, record), mask(record)
+    hidden = examples if masked == record else read_record(ours, masked)
     return _Candidate(line, record, examples, masked, hidden if hidden != examples else [])
-
-
-def _are_usable(examples: list[Example], rules: Rules) -> bool:
-    found = RecordProblems("")
-    for example in examples:
-        rules.judge(example, found)
-    return not found.failed
-
-
-def _with_answers(
-    ours: DetectedFormat,
-    masked: dict[str, Any],
-    record: dict[str, Any],
-    examples: list[Example],
-) -> dict[str, Any]:
-    """The masked record with outputs as they were: a label, or a value of few, may look private."""
-    if ours.columns is not None:
-        return {**masked, **{name: record[name] for name in ours.columns.output}}
-    kept = {one.target.content for one in examples}
-    turns = (turn for one in examples for turn in one.messages)
-    kept |= {call.arguments for turn in turns for call in turn.tool_calls}
-    restored: dict[str, Any] = _restored(masked, record, kept)
-    return restored
-
-
-def _restored(masked: Any, was: Any, kept: Collection[str]) -> Any:
-    """A masked value in which texts that are to be kept are as they were."""
-    if isinstance(was, str):
-        return was if was in kept else masked
-    if isinstance(was, list):
-        return [_restored(*pair, kept) for pair in zip(masked, was, strict=True)]
-    if isinstance(was, dict):
-        pairs = zip(masked.items(), was.values(), strict=True)
-        return {name: _restored(value, old, kept) for (name, value), old in pairs}
-    return masked
 
 
 def _take_unwritable(target: Path, fresh: dict[int, NewRow], file: Path) -> list[dict[str, Any]]:
@@ -333,13 +287,6 @@ def _match(
 
 def _bring(columns: Columns) -> str:
     return f"Bring a file with the columns {join_names((*columns.input, *columns.output))}."
-
-
-def _as_read(ours: DetectedFormat, record: dict[str, Any]) -> list[Example]:
-    """What a record says once it stands in the project's file."""
-    as_row = BY_NAME[ours.format] if ours.columns is None else shape(ours.format, ours.columns)
-    read_parts = (as_row.example(part, "", RecordProblems("")) for part in as_row.parts(record))
-    return [example for example in read_parts if example is not None]
 
 
 def _records_of(

@@ -295,7 +295,7 @@ def test_repeats_and_personal_data_are_put_right_in_the_uploaded_copy(
     repeats, alikes = report.exact, alike(report)
     assert repeats >= 2
     assert example_file.remove_repeats(workspace, None) == repeats
-    assert example_file.mask_personal_data(workspace) == 1
+    assert example_file.mask_personal_data(workspace, None, None) == 1
     report = from_file.look(workspace, file, FileProjectOptions()).report
     assert report is not None
     assert (report.exact, report.counts.get("email", 0)) == (0, 0)
@@ -305,6 +305,29 @@ def test_repeats_and_personal_data_are_put_right_in_the_uploaded_copy(
     assert alike(report) < alikes
     assert "arden-ferries" not in file.read_text()
     assert source.read_text() == before
+
+
+def test_what_tells_rows_apart_and_labels_are_not_masked(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Masked, all ids were one and all labels, too."""
+    source, boxes = tmp_path / "mails.csv", ("sales@firm.ch", "help@firm.ch")
+    rows = [
+        f"m{n}@firm.ch,dir{n // 2}@firm.ch,Case {n * 7919} of eve@firm.ch,{boxes[n % 2]}\n"
+        for n in range(60)
+    ]
+    source.write_text("".join(["id,group,text,label\n", *rows]))
+    file = example_file.keep_file(workspace, "mails.csv", source)
+    draft = from_file.look(workspace, file, FileProjectOptions()).draft
+    assert draft is not None
+    assert draft.columns is not None
+    assert (draft.columns.id, draft.columns.group) == ("id", "group")
+    assert example_file.mask_personal_data(workspace, draft.columns, draft.proposal) == 60
+    masked = "".join(rows).replace("eve@firm.ch", "<e-mail address>")
+    assert file.read_text() == "id,group,text,label\n" + masked
+    report = from_file.look(workspace, file, FileProjectOptions()).report
+    assert report is not None
+    assert (report.valid, "duplicate-id" in report.counts) == (60, False)
 
 
 def test_labels_are_renamed_and_joined_in_the_uploaded_copy(

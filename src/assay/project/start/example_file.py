@@ -21,10 +21,12 @@ from assay import builtin, json_reader
 from assay.config import Columns
 from assay.config.names import check_line
 from assay.data.checks import PROBLEMS_FILE
+from assay.data.contents import Rules
 from assay.data.inspection import inspect_file
-from assay.data.privacy import mask_within
 from assay.data.problems import Problem
+from assay.data.propose import Proposal
 from assay.data.read import DetectedFormat, check_answers, detect, read
+from assay.data.record_mask import RecordMask
 from assay.data.rewrite import rewrite_all, write_as_csv
 from assay.errors import DataError, StateError, UsageError
 from assay.project.files import check_file
@@ -154,13 +156,25 @@ def remove_repeats(workspace: Workspace, columns: Columns | None) -> int:
     return _rewrite(workspace, lambda line, record: None if line in repeated else record)
 
 
-def mask_personal_data(workspace: Workspace) -> int:
-    """Replace secrets and personal data in the uploaded file by their kind; in how many rows.
+def mask_personal_data(
+    workspace: Workspace, columns: Columns | None, proposal: Proposal | None
+) -> int:
+    """Replace secrets and personal data in the uploaded file by their kind (`RecordMask`); in how
+    many rows.
+
+    Args:
+        columns: that were chosen; None: as they are found.
+        proposal: by which an answer is a label, or a value of few, which stays; None: there is
+            none.
 
     Raises:
         UsageError: rows of this kind of file cannot be changed here.
     """
-    return _rewrite(workspace, lambda _, record: mask_within(record)[0])
+    rules = Rules()
+    if proposal is not None:
+        rules = Rules(proposal.task, proposal.labels, proposal.schema)
+    mask = RecordMask(detect(_uploaded(workspace), columns), rules)
+    return _rewrite(workspace, lambda _, record: mask(record))
 
 
 def rename_labels(workspace: Workspace, columns: Columns | None, names: Mapping[str, str]) -> int:

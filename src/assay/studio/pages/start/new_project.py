@@ -253,8 +253,14 @@ class ProposalStep:
             await self._inspect()
 
         async def hide() -> None:
-            count = await self._context.do(mask_personal_data)
-            notify(f"Personal data is replaced in {say_count(count, 'row')}.")
+            draft = found.draft
+            columns = self._wanted.columns if draft is None else draft.columns
+            proposal = None if draft is None else draft.proposal
+            count = await self._context.do(mask_personal_data, columns, proposal)
+            notify(
+                f"Personal data is replaced in {say_count(count, 'row')}. IDs, groups, labels and "
+                "values of closed lists stay as they are."
+            )
             await self._inspect()
 
         if self._context.may("editor") and not may_change and (report.exact or personal):
