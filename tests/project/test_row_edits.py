@@ -119,20 +119,20 @@ def test_rows_with_personal_data_or_another_label_are_told_and_masked(tmp_path: 
         "Left out: 1 there already. 2 of them have secrets or personal data. 2 of them have the "
         "input of another row with another output: one of the two is wrong."
     )
-    assert row_edits.add(workspace, more, mask=None) == found
+    assert row_edits.add(workspace, more, private="ask") == found
     assert file.read_text() == before
-    added = row_edits.add(workspace, more, mask=True)
+    added = row_edits.add(workspace, more, private="mask")
     assert (added.masked, added.private, added.contradicting) == (2, 0, 2)
     assert file.read_text() == (
         f"{before}Write to <e-mail address> now,label 2\n"
         f"Call me: <phone number>,label 0\n{asked}!,label 1\n"
     )
-    assert row_edits.add(workspace, more, mask=None).repeated == 4
+    assert row_edits.add(workspace, more, private="ask").repeated == 4
     # A label is one of the settings', whatever it looks like.
     addresses = CONFIG.replace("label 2]", "label 2, sales@firm.ch]")
     (tmp_path / "assay.yaml").write_text(addresses)
     more.write_text("text,label\nTo whom?,sales@firm.ch\nTo me,sales@firm.ch\n")
-    assert row_edits.add(Workspace(tmp_path), more, mask=True).masked == 0
+    assert row_edits.add(Workspace(tmp_path), more, private="mask").masked == 0
     assert file.read_text().endswith("To me,sales@firm.ch\n")
 
 
@@ -172,7 +172,7 @@ def test_a_row_that_is_masked_still_fits_the_project(
         [row("I am eve@firm.ch", "sales@firm.ch"), row("To whom?", "ann@firm.ch")],
     )
     assert row_edits.forecast(Workspace(tmp_path), more).private == 2
-    found = row_edits.add(Workspace(tmp_path), more, mask=True)
+    found = row_edits.add(Workspace(tmp_path), more, private="mask")
     assert (found.added, found.masked) == (2, 2)
     *_, first, last = map(json.loads, file.read_text().splitlines())
     assert (first, last) == (
@@ -361,7 +361,7 @@ def test_conversations_are_added_to_conversations_as_they_stand(tmp_path: Path) 
     assert json.loads((tmp_path / "chats.jsonl").read_text().splitlines()[-1]) == fresh
     who = {**conversation("I am ann@firm.ch", "Hello"), "group": "ann@firm.ch"}
     more = write_lines(tmp_path / "more.jsonl", [who])
-    masked = row_edits.add(Workspace(tmp_path), more, mask=True)
+    masked = row_edits.add(Workspace(tmp_path), more, private="mask")
     assert masked.sentence.endswith("It had secrets or personal data, which are masked now.")
     last = json.loads((tmp_path / "chats.jsonl").read_text().splitlines()[-1])
     assert last == {**conversation("I am <e-mail address>", "Hello"), "group": "ann@firm.ch"}

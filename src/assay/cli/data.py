@@ -334,7 +334,8 @@ def add(
     """
     from assay.project import row_edits
 
-    return row_edits.add(open_workspace(folder), file, progress=Terminal(), mask=mask)
+    private: row_edits.Private = "mask" if mask else "keep"
+    return row_edits.add(open_workspace(folder), file, progress=Terminal(), private=private)
 
 
 def _print_openings(found: Any) -> None:

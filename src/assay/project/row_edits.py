@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from assay.data.rewrite import Conversion, append, record_at, rewrite
 from assay.data.split import has_split
@@ -30,6 +30,9 @@ from assay.store.audit import audit
 from assay.store.files import write_atomic
 
 CHANGE_LOCK = "rows.lock"
+Private = Literal["keep", "mask", "ask"]
+"""Secrets and personal data stay as they are, are replaced by their kind, or keep the rows from
+being added before somebody has said which of the two it is to be."""
 
 
 def record(workspace: Workspace, line: int) -> Any:
@@ -81,7 +84,7 @@ def add(
     name: str | None = None,
     progress: Progress = SILENT,
     *,
-    mask: bool | None = False,
+    private: Private = "keep",
 ) -> Addition:
     """Append the rows of a file to the project's, in the form that its rows have, and divide again.
 
@@ -92,8 +95,10 @@ def add(
 
     Args:
         name: what the file's owner calls it.
-        mask: secrets and personal data in rows that are added are replaced by their kind. None:
-            where a row has some, nothing is added, and `private` of what is returned tells that.
+        private: what becomes of secrets and personal data in rows that are added.
+
+    Returns:
+        What became of the rows; of "ask", where `private` counts some, what would become of them.
 
     Raises:
         DataError: no row of the file can be used, or it cannot be read.
@@ -106,9 +111,13 @@ def add(
         with workspace.store.lock(CHANGE_LOCK):
             may_convert = _is_own(workspace, target)
             addition, fresh = find_new_rows(
-                workspace, file, mask=bool(mask), may_convert=may_convert, progress=progress
+                workspace,
+                file,
+                mask=private == "mask",
+                may_convert=may_convert,
+                progress=progress,
             )
-            if mask is None and addition.private:
+            if private == "ask" and addition.private:
                 return addition
             if fresh:
                 is_divided = has_split(project.split_folder)

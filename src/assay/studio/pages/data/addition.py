@@ -45,23 +45,23 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
                     "warn note",
                 )
                 with w.row():
-                    masked = partial(add, file, mask=True)
+                    masked = partial(add, file, "mask")
                     icon = "visibility_off"
                     w.button("Mask them and add the rows", masked, kind="primary", icon=icon)
-                    w.button("Add the rows as they are", partial(add, file, mask=False))
+                    w.button("Add the rows as they are", partial(add, file, "keep"))
 
-        async def add(file: FileUpload, *, mask: bool | None = None) -> None:
+        async def add(file: FileUpload, private: row_edits.Private = "ask") -> None:
             with failures_in(told, NOT_ADDED):
                 with told:
                     waiting = w.waiting("Reading and splitting the examples")
                 try:
                     async with save_files([file]) as [path]:
                         given = path, file.name, ProgressState()
-                        added = await context.do(add_examples, *given, mask=mask)
+                        added = await context.do(add_examples, *given, private=private)
                 finally:
                     if not waiting.is_deleted:
                         waiting.delete()
-            if mask is None and added.private:
+            if private == "ask" and added.private:
                 ask(file, added)
                 return
             with told:
