@@ -54,6 +54,15 @@ class ShareListener(Protocol):
 
 
 @runtime_checkable
+class QuoteListener(Protocol):
+    """A `Progress` that keeps lines for people and for programs, which may not read every row."""
+
+    def say_quoting(self, line: str, plain: str) -> None:
+        """Keep a line that ends with what a provider says, which may quote the row that it was
+        asked for; `plain` is the line without it."""
+
+
+@runtime_checkable
 class RunKeeper(Protocol):
     """A `Progress` of work that goes on at another machine where this one dies."""
 
@@ -77,6 +86,14 @@ def begin_stage(progress: Progress, doing: str, candidate: str) -> None:
     """
     if isinstance(progress, StageListener):
         progress.stage(doing, candidate)
+
+
+def say_quoting(progress: Progress, line: str, plain: str) -> None:
+    """Say a line that may quote a row, see `QuoteListener.say_quoting`."""
+    if isinstance(progress, QuoteListener):
+        progress.say_quoting(line, plain)
+    else:
+        progress.say(line)
 
 
 class _SilentTask:

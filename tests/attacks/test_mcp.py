@@ -21,11 +21,13 @@ from assay.accounts.costs import set_budget
 from assay.accounts.keys import create_key
 from assay.compare.holdout import HOLDOUT
 from assay.jobs import queue
+from assay.jobs.worker import Work
 from assay.mcp import agents as agent_tools
 from assay.mcp.access import LocalAccess
 from assay.mcp.http import MOST_BYTES
 from assay.mcp.jobs import MOST_WAITS
 from assay.mcp.server import create_server
+from assay.progress import say_quoting
 from assay.project import Project, agents
 from assay.project.jobs import measuring
 from assay.serve.auth import REMEMBERED_S
@@ -218,10 +220,10 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
             found = await asyncio.gather(*waits)
             return [one.structured_content for one in found if one.structured_content]
 
-    says = f"2 of 64 requests failed (422: {row}); trying again in 1 s."
+    says, known = f"2 of 64 requests failed (422: {row}); trying again.", "2 of 64 requests failed."
     begun = f"{HOLDOUT}prompt"
     lines = (says, begun, says, f"the model says: {row}", f"{HOLDOUT}few-shot")
-    plain = ["2 of 64 requests failed.", begun, f"{HOLDOUT}few-shot"]
+    plain = [known, begun, f"{HOLDOUT}few-shot"]
     silent = f"the judge did not answer ({row})."
     for kind, said, error, events, expected in (
         ("compare", lines, silent, plain, "it has failed while the holdout"),
@@ -241,7 +243,8 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
         taken = queue.claim(store, "worker", [kind])
         assert taken is not None
         for line in said:
-            queue.note(store, taken, line)
+            work = Work(store, taken, 60)
+            say_quoting(work, line, known) if line is says else work.say(line)
         queue.fail(store, taken, error)
         [found] = asyncio.run(look(id))
         assert found["error"].startswith(expected)

@@ -124,10 +124,32 @@ def test_an_outage_that_lasts_leaves_the_run_incomplete_and_is_asked_again(tmp_p
     broken = go(failing(lambda text, call: len(text) == 6), tmp_path, progress=listener)
     assert incomplete(broken) == 1
     assert broken[6] == Answer("", finish="error", error="HTTP 503")
-    assert "1 of 7 requests were not answered" in listener.lines[-1]
+    assert "1 of 7 requests was not answered" in listener.lines[-1]
     mended = ScriptedEngine()
     assert go(mended, tmp_path) == [echo(asked, 1) for asked in REQUESTS]
     assert mended.calls == [["a" * 6]]
+
+
+def test_what_a_provider_says_of_a_refusal_is_kept_apart(tmp_path: Path) -> None:
+    """It may quote the row, which not everybody may read who may know that it was refused."""
+
+    class Keeper(Listener):
+        def say_quoting(self, line: str, plain: str) -> None:
+            self.lines += [line, plain]
+
+    def rule(asked: Request, call: int) -> Answer:
+        if len(asked.messages[-1].content) == 6:
+            return Answer("", finish="refused", error="HTTP 400: a row")
+        return echo(asked, call)
+
+    lines: list[str] = []
+    for kind in (Keeper, Listener):
+        listener = kind()
+        go(ScriptedEngine(rule=rule), tmp_path, progress=listener)
+        lines += listener.lines
+    plain = "1 of 7 requests was refused and scores 0"
+    said = f"{plain} (HTTP 400: a row)."
+    assert lines == [said, f"{plain}.", said]
 
 
 def test_a_dead_engine_is_not_asked_for_every_batch(tmp_path: Path) -> None:

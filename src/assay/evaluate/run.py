@@ -22,7 +22,7 @@ from typing import Any
 from assay import json_reader
 from assay.errors import AssayError
 from assay.generate.batch import Answer, BatchEngine, Request
-from assay.progress import SILENT, Progress
+from assay.progress import SILENT, Progress, say_quoting
 from assay.store.files import one_at_a_time, write_atomic
 from assay.store.shared_files import bring_missing, replacing
 from assay.store.store import Store
@@ -186,16 +186,15 @@ def run(
             answers |= found
     ordered = [answers[position] for position in range(len(requests))]
     if failed := incomplete(ordered):
+        were = "was" if failed == 1 else "were"
         progress.say(
-            f"{failed} of {len(requests)} requests were not answered (outage). Run the same "
+            f"{failed} of {len(requests)} requests {were} not answered (outage). Run the same "
             "command again to request only these."
         )
     if turned_down := [answer for answer in ordered if answer.finish == "refused"]:
-        progress.say(
-            # `assay.mcp.jobs` cuts at the parenthesis: what is in it may quote a row.
-            f"{len(turned_down)} of {len(requests)} requests were refused and score 0 "
-            f"({turned_down[0].error})."
-        )
+        refused = "was refused and scores" if len(turned_down) == 1 else "were refused and score"
+        plain = f"{len(turned_down)} of {len(requests)} requests {refused} 0"
+        say_quoting(progress, f"{plain} ({turned_down[0].error}).", f"{plain}.")
     return ordered
 
 
@@ -277,11 +276,10 @@ def _ask(
         if not failed:
             break
         pause = backoff_s * 2**attempt
-        progress.say(
-            # `assay.mcp.jobs` cuts at the parenthesis: what is in it may quote a row.
-            f"{len(failed)} of {len(requests)} requests failed ({answers[failed[0]].error}); "
-            f"trying again in {pause:g} s."
-        )
+        plain = f"{len(failed)} of {len(requests)} requests failed"
+        again_in = f"trying again in {pause:g} s."
+        line = f"{plain} ({answers[failed[0]].error}); {again_in}"
+        say_quoting(progress, line, f"{plain}; {again_in}")
         sleep(pause)
         again = _try(engine, [requests[i] for i in failed])
         for i, answer in zip(failed, again, strict=True):

@@ -13,6 +13,10 @@ from sqlalchemy.orm import Session
 from assay.store.store import Store
 from assay.store.tables import JobEventRow
 
+PLAIN = "plain"
+"""In the `data` of a message that ends with what a provider says, which may quote a row: the line
+without it."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:

@@ -27,6 +27,7 @@ from sqlalchemy import update
 from assay.errors import AssayError
 from assay.interrupt import heard, interrupt_main
 from assay.jobs import kept_runs, queue, recovery
+from assay.jobs.events import PLAIN
 from assay.jobs.kept_runs import KeptRuns
 from assay.jobs.queue import OVER, Job, JobLostError
 from assay.store.store import Store
@@ -101,6 +102,10 @@ class Work:
     def say(self, line: str) -> None:
         """An event that is kept."""
         queue.note(self.store, self.job, line)
+
+    def say_quoting(self, line: str, plain: str) -> None:
+        """An event that is kept, with the line that programs are told."""
+        queue.note(self.store, self.job, line, {PLAIN: plain})
 
     def metrics(self, message: str, data: dict[str, Any]) -> None:
         """Keep figures as an event of the job."""

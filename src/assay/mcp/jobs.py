@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from assay.compare.holdout import HOLDOUT
 from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
-from assay.jobs.events import read_events
+from assay.jobs.events import PLAIN, read_events
 from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import UNEXPECTED
 from assay.mcp.access import Access, find_own_agent
@@ -40,10 +40,6 @@ MOST_EVENTS, MOST_EVENT_CHARACTERS = 10, 300
 _PLAIN = re.compile(
     rf"(?:{HOLDOUT}|Queued|Started\.|Taken up again\.|Paused\.|Cancelled\.).*", re.DOTALL
 )
-_REQUESTS = re.compile(
-    r"(\d{1,12} of \d{1,12} requests (?:failed|were refused and score 0)) \(.*", re.DOTALL
-)
-"""Of lines that end with what a provider says: it may quote the row that it was asked for."""
 JobId = Annotated[str, Field(min_length=1, max_length=100, description="Id of the job.")]
 Label = Annotated[
     str, Field(min_length=1, max_length=140, description="NAME@VERSION, such as few-shot@3.")
@@ -203,7 +199,9 @@ def _find(workspace: Workspace, id: str) -> Job:
 
 def _status(workspace: Workspace, job: Job) -> JobStatus:
     events = read_events(workspace.store, job.id)
-    messages = [event.message for event in events if event.kind == "message"]
+    messages = [
+        (event.data or {}).get(PLAIN, event.message) for event in events if event.kind == "message"
+    ]
     progress = job.progress or {}
     running = job.status == "running"
     return JobStatus(
@@ -237,12 +235,12 @@ def _error(workspace: Workspace, job: Job, messages: Sequence[str]) -> str:
 
 
 def _tellable(job: Job, messages: Sequence[str]) -> list[str]:
-    """What a job has said, without what a provider said of a row."""
+    """What a job has said, without what may be of the rows of an open holdout."""
     kept, is_open = [], False
     for line in messages:
         is_open = is_open or _asks_for_hidden_rows(job, [line])
         if not is_open or _PLAIN.fullmatch(line):
-            kept.append(_REQUESTS.sub(r"\1.", line))
+            kept.append(line)
     return kept
 
 

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 
 from assay import json_reader
-from assay.progress import Progress, Task
+from assay.progress import Progress, Task, say_quoting
 from assay.project import forecast
 from assay.project.estimate import Estimate
 from assay.project.fingerprint import basis_of, fingerprint_of
@@ -70,6 +70,10 @@ class EarlierRun:
     def say(self, line: str) -> None:
         """Print a line, as `inner` does."""
         self._inner.say(line)
+
+    def say_quoting(self, line: str, plain: str) -> None:
+        """As `inner` does."""
+        say_quoting(self._inner, line, plain)
 
     def set_share(self, share: float) -> None:
         """How much of what was left is done; it is kept now and then, and at the end."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.models.device import cores
-from assay.progress import Progress, RunKeeper, ShareListener, Task, format_duration
+from assay.progress import Progress, RunKeeper, ShareListener, Task, format_duration, say_quoting
 from assay.project.estimate import (
     Estimate,
     Pace,
@@ -198,6 +198,10 @@ class Forecast:
     def say(self, line: str) -> None:
         """Print a line, as `inner` does."""
         self._inner.say(line)
+
+    def say_quoting(self, line: str, plain: str) -> None:
+        """As `inner` does."""
+        say_quoting(self._inner, line, plain)
 
     def bring_run(self, folder: Path) -> None:
         """As `inner` does, if it keeps checkpoints."""
