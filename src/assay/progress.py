@@ -69,11 +69,13 @@ class RunKeeper(Protocol):
     def bring_run(self, folder: Path) -> None:
         """Let the folder of a training hold what was kept of it last, by whichever machine."""
 
-    def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+    def keep_run(
+        self, folder: Path, files: Mapping[str, Path], *, is_left: Callable[[], bool]
+    ) -> None:
         """Keep files of that folder for other machines, by their names in it, if it is time to.
 
         Args:
-            at_once: the work is left now.
+            is_left: whether the work is left now, which may come about while they are copied.
         """
 
 

@@ -28,6 +28,14 @@ from assay.train.job import StepReport, TrainingJob
 BUCKET = "s3://bkt/here"
 
 
+def _left() -> bool:
+    return True
+
+
+def _goes_on() -> bool:
+    return False
+
+
 class Death(BaseException):
     """Ends a worker as SIGKILL does: nothing that it would do at its end is done."""
 
@@ -131,7 +139,7 @@ def test_who_was_taken_for_dead_replaces_nothing(s3: S3Server, stores: list[Stor
     id = queue.enqueue(one, PROJECT, "train", {})
     said: list[str] = []
     slow = KeptRuns(one, claimed(one, id, "slow"), said.append)
-    slow.keep(*run_with(one, b"1"), at_once=False)
+    slow.keep(*run_with(one, b"1"), is_left=_goes_on)
     recovery.revive(two, dead_workers={"slow"})
     job = claimed(two, id, "next")
     runs = KeptRuns(two, job, said.append)
@@ -139,13 +147,13 @@ def test_who_was_taken_for_dead_replaces_nothing(s3: S3Server, stores: list[Stor
     runs.bring(folder)
     assert (weights_in(folder), (folder / "choices.json").read_bytes()) == (b"1", b"1")
     with pytest.raises(JobLostError):
-        slow.keep(*run_with(one, b"late"), at_once=True)
+        slow.keep(*run_with(one, b"late"), is_left=_left)
     assert len(kept(s3)) == 1
     # What is here counts as long as nobody else has kept anything since.
     run_with(two, b"2")
     runs.bring(folder)
     assert weights_in(folder) == b"2"
-    runs.keep(*run_with(two, b"3"), at_once=False)
+    runs.keep(*run_with(two, b"3"), is_left=_goes_on)
     queue.release(two, job)
     KeptRuns(one, claimed(one, id, "slow"), said.append).bring(one.folder / "work/ftjob-1/run")
     assert weights_in(one.folder / "work" / "ftjob-1" / "run") == b"3"
@@ -168,12 +176,12 @@ def test_a_training_goes_on_where_the_bucket_is_away_or_damaged(
     runs = KeptRuns(store, claimed(store, id, "w"), said.append)
     folder, files = run_with(store, b"1" * 100)
     s3.before = lambda method, path: 400
-    runs.keep(folder, files, at_once=False)
-    runs.keep(folder, files, at_once=False)
+    runs.keep(folder, files, is_left=_goes_on)
+    runs.keep(folder, files, is_left=_goes_on)
     assert len(said) == 1
     assert "could not be copied to the bucket; training goes on" in said[0]
     s3.before = lambda method, path: None
-    runs.keep(folder, files, at_once=False)
+    runs.keep(folder, files, is_left=_goes_on)
     [name] = kept(s3)
 
     (folder / kept_runs._NOTE).unlink()
@@ -200,19 +208,21 @@ def test_not_each_checkpoint_is_kept(s3: S3Server, tmp_path: Path) -> None:
     store = opened(tmp_path / "one", BUCKET)
     id = queue.enqueue(store, PROJECT, "train", {})
     runs = KeptRuns(store, claimed(store, id, "w"), lambda line: None)
-    runs.keep(*run_with(store, b"1"), at_once=False)
+    runs.keep(*run_with(store, b"1"), is_left=_goes_on)
     assert kept(s3) == []  # a training of less than a minute has not begun it
-    runs.keep(*run_with(store, b"1"), at_once=True)
+    runs.keep(*run_with(store, b"1"), is_left=_left)
     first = kept(s3)
-    runs.keep(*run_with(store, b"2"), at_once=False)
+    runs.keep(*run_with(store, b"2"), is_left=_goes_on)
     assert kept(s3) == first
-    runs.keep(*run_with(store, b"3"), at_once=True)  # it is paused
+    runs.keep(*run_with(store, b"3"), is_left=_left)  # it is paused
     assert len(kept(s3)) == 1
     assert kept(s3) != first
 
 
-def test_who_leaves_waits_no_longer_for_a_last_copy_which_then_counts_no_more(
-    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("_often")
+@pytest.mark.parametrize("begins", ["before the stop", "after it"])
+def test_who_leaves_waits_no_longer_for_a_copy_which_then_counts_no_more(
+    begins: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept_runs, "LAST_S", 0.01)
     store = opened(tmp_path / "one", BUCKET)
@@ -220,22 +230,25 @@ def test_who_leaves_waits_no_longer_for_a_last_copy_which_then_counts_no_more(
     said: list[str] = []
     job = claimed(store, id, "w")
     runs = KeptRuns(store, job, said.append)
-    back = threading.Event()
+    back, left = threading.Event(), threading.Event()
+    if begins == "after it":
+        left.set()
 
     def wait(method: str, path: str) -> None:
+        left.set()
         assert back.wait(60)
 
     s3.before = wait
     folder, files = run_with(store, b"1")
-    runs.keep(folder, files, at_once=True)
+    runs.keep(folder, files, is_left=left.is_set)
     assert [line.split(": ")[1] for line in said] == ["it took more than 0.01 seconds."]
-    runs.keep(folder, files, at_once=True)  # not tried again
+    runs.keep(folder, files, is_left=left.is_set)  # not tried again
     queue.stop(store, job, "pause")
     queue.resume(store, id)
     claimed(store, id, "w")  # the same worker, by all that is known of it
     back.set()
     for thread in threading.enumerate():
-        if thread.name == "last checkpoint":
+        if thread.name == "copy of a checkpoint":
             thread.join()
     assert kept(s3) == []
     assert archives.rows_below(store, kept_runs.FOLDER) == []
@@ -249,6 +262,6 @@ def test_a_run_in_the_folder_of_another_project_is_left_alone(s3: S3Server, tmp_
     assert job is not None
     runs = KeptRuns(store, job, pytest.fail)
     folder, files = run_with(other, b"1")
-    runs.keep(folder, files, at_once=True)
+    runs.keep(folder, files, is_left=_left)
     runs.bring(folder)
     assert (kept(s3), weights_in(folder)) == ([], b"1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -76,14 +76,16 @@ def test_checkpoints_go_to_whoever_keeps_them(heard: Heard) -> None:
         def bring_run(self, folder: Path) -> None:
             self.lines.append(f"bring {folder}")
 
-        def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
-            self.lines.append(f"keep {folder} {files} {at_once}")
+        def keep_run(
+            self, folder: Path, files: Mapping[str, Path], *, is_left: Callable[[], bool]
+        ) -> None:
+            self.lines.append(f"keep {folder} {files} {is_left()}")
 
     keeper = Keeper()
     for inner in (keeper, heard):
         forecast = Forecast(inner, TOLD)
         forecast.bring_run(Path("run"))
-        forecast.keep_run(Path("run"), {}, at_once=True)
+        forecast.keep_run(Path("run"), {}, is_left=lambda: True)
     assert (keeper.lines, heard.lines) == (["bring run", "keep run {} True"], [])
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
+
+import anyio.to_thread
 
 from assay.project.workspace import Workspace
 from assay.serve import server
@@ -21,7 +22,7 @@ class Asleep:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One connection."""
         if scope["type"] == "http":
-            await asyncio.to_thread(time.sleep, 600)
+            await anyio.to_thread.run_sync(time.sleep, 600, abandon_on_cancel=True)
         await self.app(scope, receive, send)
 
 

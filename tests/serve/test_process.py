@@ -172,7 +172,7 @@ def test_a_signal_does_not_wait_for_work_in_a_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading a hundred thousand rows for a page takes minutes, and can be done again."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
     asleep = (sys.executable, "-m", "tests.serve.asleep")
     with server(tmp_path, command=asleep) as running:
         with pytest.raises(httpx.TimeoutException):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -117,8 +117,10 @@ class Stopping:
         if self.kept.exists():
             shutil.copytree(self.kept, folder, dirs_exist_ok=True)
 
-    def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
-        for name, file in files.items() if at_once else ():
+    def keep_run(
+        self, folder: Path, files: Mapping[str, Path], *, is_left: Callable[[], bool]
+    ) -> None:
+        for name, file in files.items() if is_left() else ():
             (self.kept / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, self.kept / name)
 

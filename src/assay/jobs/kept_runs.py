@@ -2,7 +2,7 @@
 
     runs = KeptRuns(store, job, say)
     runs.bring(folder)                            # before a training looks for its checkpoint
-    runs.keep(folder, files, at_once=False)       # after it has written one
+    runs.keep(folder, files, is_left=stop.is_set) # after it has written one
     forget(store, job.id)                         # the job is over
 
 Of each run of a job there is one archive, the newest, at `checkpoints/<job>/<run>` among the shared
@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,7 +36,9 @@ LEAST_S = 60.0
 MOST_SHARE = 0.1
 """At most this share of the time is spent copying."""
 LAST_S = 10.0
-"""A copy at the end of the work may take so long: a worker that is stopped is killed soon."""
+"""Copies may take so long from the end of the work on: a worker that is stopped is killed soon."""
+LOOK_S = 0.2
+"""Between two looks whether the work has been left while a copy is made."""
 _STEPS = "checkpoints"
 """In a run's folder: its checkpoints, one folder each."""
 _NOTE = ".kept"
@@ -56,6 +58,7 @@ class KeptRuns:
         self._due = time.monotonic() + LEAST_S
         self._took = 0.0
         self._has_complained = False
+        self._last: float | None = None  # when no copy may be under way any more
 
     def bring(self, folder: Path) -> None:
         """Let a run's folder hold what was kept of it, unless that came from this folder.
@@ -72,28 +75,25 @@ class KeptRuns:
                 f"machine has: {error}"
             )
 
-    def keep(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+    def keep(self, folder: Path, files: Mapping[str, Path], *, is_left: Callable[[], bool]) -> None:
         """Keep files of a run's folder in the place of those before, if it is time to.
 
         Where the bucket is away, that is said once, and tried again with a later checkpoint.
 
         Args:
             files: by their names in it.
-            at_once: the work is left now. Then it is time unless the copy before failed or took
-                longer than `LAST_S`, and this one is given up after as long.
+            is_left: whether the work is left now. Then it is time unless the copy before failed or
+                took longer than `LAST_S`, and whatever copy is under way is given up after as long.
 
         Raises:
             JobLostError: the job is another worker's by now; what that one keeps stays.
         """
         began = time.monotonic()
-        is_time = self._took <= LAST_S if at_once else self._due <= began
+        is_time = self._took <= LAST_S if is_left() else self._due <= began
         if not self._is_copied(folder) or not is_time:
             return
         try:
-            if at_once:
-                self._copy_in_time(folder, files)
-            else:
-                self._copy(folder, files, lambda: False)
+            self._copy_in_time(folder, files, is_left)
             took = self._took = time.monotonic() - began
         except (StoreError, OSError) as error:
             took, self._took = time.monotonic() - began, math.inf
@@ -101,13 +101,15 @@ class KeptRuns:
                 self._has_complained = True
                 then = (
                     "another machine would go on from an earlier one"
-                    if at_once
+                    if is_left()
                     else "training goes on, and a later one is tried"
                 )
                 self._say(f"A checkpoint could not be copied to the bucket; {then}: {error}")
         self._due = began + max(took + LEAST_S, took / MOST_SHARE)
 
-    def _copy_in_time(self, folder: Path, files: Mapping[str, Path]) -> None:
+    def _copy_in_time(
+        self, folder: Path, files: Mapping[str, Path], is_left: Callable[[], bool]
+    ) -> None:
         copied, given_up = Future[None](), threading.Event()
 
         def copy() -> None:
@@ -118,13 +120,27 @@ class KeptRuns:
             else:
                 copied.set_result(None)
 
-        threading.Thread(target=copy, name="last checkpoint", daemon=True).start()
+        threading.Thread(target=copy, name="copy of a checkpoint", daemon=True).start()
         try:
-            copied.result(LAST_S)
-        except TimeoutError:
-            raise TimeoutError(f"it took more than {LAST_S:g} seconds.") from None
+            while not copied.done():
+                wait([copied], self._seconds_left(is_left))
         finally:
             given_up.set()
+        copied.result()
+
+    def _seconds_left(self, is_left: Callable[[], bool]) -> float:
+        """How long a copy is waited for before the next look.
+
+        Raises:
+            TimeoutError: the work was left, and copies have taken as long as they may since.
+        """
+        if self._last is None:
+            if not is_left():
+                return LOOK_S
+            self._last = time.monotonic() + LAST_S
+        if (left := self._last - time.monotonic()) <= 0:
+            raise TimeoutError(f"it took more than {LAST_S:g} seconds.")
+        return left
 
     def _copy(
         self, folder: Path, files: Mapping[str, Path], is_given_up: Callable[[], bool]

@@ -125,10 +125,12 @@ class Work:
         """Let a training go on from the checkpoint that the job's last worker has kept."""
         self._runs.bring(folder)
 
-    def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+    def keep_run(
+        self, folder: Path, files: Mapping[str, Path], *, is_left: Callable[[], bool]
+    ) -> None:
         """Keep a checkpoint of a training for whoever goes on with the job, see `RunKeeper`."""
         if self.wish not in ("cancel", "lost"):
-            self._runs.keep(folder, files, at_once=at_once)
+            self._runs.keep(folder, files, is_left=is_left)
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:

@@ -208,10 +208,12 @@ class Forecast:
         if isinstance(self._inner, RunKeeper):
             self._inner.bring_run(folder)
 
-    def keep_run(self, folder: Path, files: Mapping[str, Path], *, at_once: bool) -> None:
+    def keep_run(
+        self, folder: Path, files: Mapping[str, Path], *, is_left: Callable[[], bool]
+    ) -> None:
         """As `inner` does, if it keeps checkpoints."""
         if isinstance(self._inner, RunKeeper):
-            self._inner.keep_run(folder, files, at_once=at_once)
+            self._inner.keep_run(folder, files, is_left=is_left)
 
     def stage(self, doing: str, candidate: str) -> None:
         """Learn from the stage that ends; another begins."""

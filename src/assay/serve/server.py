@@ -163,6 +163,10 @@ def serve(
         listening.close()
         engines.close()
         workspace.usage.close()
+    # Threads that wait for a bucket or a provider hold the end of a process up as well.
+    ending = threading.Timer(LET_GO_S, os._exit, (0,))
+    ending.daemon = True
+    ending.start()
 
 
 class _Server(uvicorn.Server):

@@ -13,6 +13,7 @@ There is no generator state in it: the order of the rows is a function of (seed,
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,14 +210,14 @@ def bring(folder: Path, progress: Progress) -> None:
         progress.bring_run(folder)
 
 
-def keep(folder: Path, progress: Progress, *, at_once: bool) -> None:
+def keep(folder: Path, progress: Progress, *, is_left: Callable[[], bool]) -> None:
     """Let other machines go on from the last checkpoint of a run, where the work may move there.
 
     Args:
-        at_once: it is left now.
+        is_left: whether it is left now, which may come about meanwhile.
     """
     if isinstance(progress, RunKeeper):
-        progress.keep_run(folder, _needed(folder), at_once=at_once)
+        progress.keep_run(folder, _needed(folder), is_left=is_left)
 
 
 def _needed(folder: Path) -> dict[str, Path]:

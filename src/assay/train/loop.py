@@ -382,7 +382,7 @@ class Run:
             moments = state_of(self.optimizer, self.parameters)
             weights = adapters.weights(self.model)
             checkpoints.save(self.job.folder, self.key, self.state, weights, moments)
-            checkpoints.keep(self.job.folder, self.job.progress, at_once=self.interrupted.is_set())
+            checkpoints.keep(self.job.folder, self.job.progress, is_left=self.interrupted.is_set)
 
     def note_work(self) -> None:
         """Add the time since the last call, and the memory it took, to the account."""

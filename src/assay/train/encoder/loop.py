@@ -249,7 +249,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         }
         weights = adapters.weights(self.model)
         checkpoints.save(self.folder, self.key, self.state, weights, moments)
-        checkpoints.keep(self.folder, self.job.progress, at_once=self.interrupted.is_set())
+        checkpoints.keep(self.folder, self.job.progress, is_left=self.interrupted.is_set)
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
