@@ -206,6 +206,14 @@ def test_conversations_become_rows_where_they_fit(tmp_path: Path) -> None:
     assert second.endswith(",My bag is not there,label 0")
     assert first.split(",")[0] != second.split(",")[0]
     assert row_edits.add(workspace, corrected).repeated == 2
+    # Of a record with several examples each is a row.
+    instances = [{"input": f"Bag {n} is wet", "output": f"label {n}"} for n in range(3)]
+    several = write_lines(
+        tmp_path / "several.jsonl", [{"instruction": "Sort it, please.", "instances": instances}]
+    )
+    assert row_edits.add(workspace, several).added == 3
+    *_, last = file.read_text().split(",added-")
+    assert "Bag 2 is wet" in last
 
 
 def test_an_opened_holdout_stays_when_rows_are_added(

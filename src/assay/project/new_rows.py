@@ -122,18 +122,18 @@ def find_new_rows(
     config, target = project_of(workspace).config, data_file(workspace)
     ours = detect(target, config.data.columns)
     there = read(target, ours.format, ours.columns)
-    theirs, record = _match(ours, file, config.system_prompt)
+    theirs, records_of = _match(ours, file, config.system_prompt)
     kept, rejected_count, rejected = _check(file, theirs, config, progress)
     hide = RecordMask(ours, Rules(config.task, config.labels, config.output_schema))
     candidates: list[_Candidate] = []
     unfit = repeated = 0
     for line, of_record in groupby(kept, key=attrgetter("line")):
-        made = record(next(of_record))
-        candidate = None if made is None else _candidate(ours, hide, line, made)
-        if candidate is None or not candidate.examples:
-            unfit += 1
-        else:
-            candidates.append(candidate)
+        for made in records_of(list(of_record)):
+            candidate = None if made is None else _candidate(ours, hide, line, made)
+            if candidate is None or not candidate.examples:
+                unfit += 1
+            else:
+                candidates.append(candidate)
     if ours.columns is not None and not candidates:
         raise UsageError(
             "no conversation of this file fits the columns of the project's rows.",
@@ -147,14 +147,14 @@ def find_new_rows(
             texts.add(read_row.example)
             spellings.add(read_row.example.output)
     several = config.task == "text"
-    fresh: dict[int, NewRow] = {}
+    fresh: list[NewRow] = []
     for one in candidates:
         # Who has masked a row on Start has its twin as it was in the file that was brought.
         if texts.hold(one.examples) or texts.hold(one.masked_examples):
             repeated += 1
             continue
         says = one.masked_examples if mask and one.masked_examples else one.examples
-        fresh[one.line] = NewRow(
+        row = NewRow(
             line=one.line,
             record=one.masked if mask else one.record,
             texts=[(example.input, example.output) for example in says],
@@ -163,12 +163,15 @@ def find_new_rows(
             contradicts=not several
             and any(map(texts.contradict, (*one.examples, *one.masked_examples))),
         )
+        fresh.append(row)
         for example in says:
             texts.add(example)
-    foreign = [] if may_convert else _take_unwritable(target, fresh, file)
+    foreign: list[dict[str, Any]] = []
+    if not may_convert:
+        fresh, foreign = _without_unwritable(target, fresh, file)
     spelled = (
         f"Line {row.line}: {sentence} {SPELLING_FIX}"
-        for row in fresh.values()
+        for row in fresh
         for sentence in spellings.find_others(row.texts[-1][1])
     )
     addition = Addition(
@@ -178,12 +181,12 @@ def find_new_rows(
         unfit=unfit,
         rejected=rejected_count + len(foreign),
         rejected_rows=(*foreign, *rejected)[:MOST_TOLD],
-        private=sum(row.is_private for row in fresh.values()),
-        masked=sum(row.is_masked for row in fresh.values()),
-        contradicting=sum(row.contradicts for row in fresh.values()),
+        private=sum(row.is_private for row in fresh),
+        masked=sum(row.is_masked for row in fresh),
+        contradicting=sum(row.contradicts for row in fresh),
         spelled_otherwise=tuple(islice(spelled, MOST_TOLD)),
     )
-    return addition, list(fresh.values())
+    return addition, fresh
 
 
 def _check(
@@ -230,35 +233,40 @@ def _candidate(
     return _Candidate(line, record, examples, masked, hidden if hidden != examples else [])
 
 
-def _take_unwritable(target: Path, fresh: dict[int, NewRow], file: Path) -> list[dict[str, Any]]:
-    """Take the records, by their line, that the encoding of the project's file cannot hold out of
-    those to be added; the same as rejected rows."""
-    lines = list(fresh)
+def _without_unwritable(
+    target: Path, fresh: list[NewRow], file: Path
+) -> tuple[list[NewRow], list[dict[str, Any]]]:
+    """The rows that the encoding of the project's file can hold, and others as rejected ones."""
+    lacks = find_unwritable(target, [row.record for row in fresh])
     rejected = []
-    for place, lack in find_unwritable(target, [row.record for row in fresh.values()]).items():
-        line = lines[place]
+    for place, lack in lacks.items():
+        row = fresh[place]
         why = problem(
             "not-in-encoding",
             str(file),
-            line,
+            row.line,
             f"{target} is written in {lack.encoding}, which has no {lack.character!r}.",
             "Save that file as UTF-8, or leave this character out.",
         )
-        rejected.append({"line": line, "problems": [why.to_dict()], "raw": fresh.pop(line).record})
-    return rejected
+        rejected.append({"line": row.line, "problems": [why.to_dict()], "raw": row.record})
+    return [row for place, row in enumerate(fresh) if place not in lacks], rejected
+
+
+_RecordsOf = Callable[[list[Example]], list[dict[str, Any] | None]]
+"""The records that a row of a file, which may hold several examples, is in the project's file; None
+of a conversation that does not fit a row."""
 
 
 def _match(
     ours: DetectedFormat, file: Path, system_prompt: str | None
-) -> tuple[DetectedFormat, Callable[[Example], dict[str, Any] | None]]:
-    """How to read a file, and the record that one of its examples is in the project's file; None of
-    a conversation that does not fit a row."""
+) -> tuple[DetectedFormat, _RecordsOf]:
+    """How to read a file, and what its rows are in the project's."""
     theirs, columns = detect(file), ours.columns
     if columns is None:
         if theirs.format == ours.format:
             return theirs, _records_of(file)
         if ours.format == "openai-chat":
-            return theirs, conversation
+            return theirs, lambda examples: [conversation(one) for one in examples]
         raise UsageError(
             f"this file is {theirs.format}, and the project's is {ours.format}.",
             where=str(file),
@@ -282,24 +290,22 @@ def _match(
         named = {} if columns.id is None else {columns.id: f"added-{_key(example):016x}"}
         return None if made is None else {**named, **made}
 
-    return theirs, row
+    return theirs, lambda examples: [row(one) for one in examples]
 
 
 def _bring(columns: Columns) -> str:
     return f"Bring a file with the columns {join_names((*columns.input, *columns.output))}."
 
 
-def _records_of(
-    file: Path, fields: Collection[str] | None = None
-) -> Callable[[Example], dict[str, Any]]:
-    """Finds the record of an example as it stands in its file; of its fields these, if any are
+def _records_of(file: Path, fields: Collection[str] | None = None) -> _RecordsOf:
+    """Finds the record of examples as it stands in their file; of its fields these, if any are
     named."""
     records = {raw.line: raw.value for raw in inspect_file(file).records()}
     if fields is None:
-        return lambda example: records[example.line]
-    return lambda example: {
-        name: value for name, value in records[example.line].items() if name in fields
-    }
+        return lambda examples: [records[examples[0].line]]
+    return lambda examples: [
+        {name: value for name, value in records[examples[0].line].items() if name in fields}
+    ]
 
 
 def _key(example: Example) -> int:
