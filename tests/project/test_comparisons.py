@@ -84,6 +84,17 @@ def test_two_that_do_not_agree_are_those_that_were_chosen() -> None:
         row("wrong-in-one-way", "yyx", (0, 0, 1)),
         row("right-in-two-ways", "xXx", (1, 1, 1)),
     ]
+    # Calls are searched as they are shown, of the two as well.
+    call = '{"name": "find_ferry", "arguments": {"to": "Kiel"}}'
+    called = row("called", "xyz", (1, 0, 0))
+    called.answers["b"] = f"<tool_call>{call}</tool_call>"
+
+    def holding(words: str, task: str, b: str = "b") -> int:
+        return len(comparisons.select_rows([called], "all", "a", b, words, task=task))
+
+    shown = 'FIND_FERRY(to: "Kiel")'
+    assert [holding(shown, "tools"), holding(call, "tools"), holding(call, "text")] == [1, 0, 1]
+    assert holding(shown, "tools", "c") == 0
     found = [one.id for one in comparisons.select_rows(rows, "differ", "a", "b")]
     assert found == ["b-is-wrong", "wrong-in-two-ways"]
     assert len(comparisons.select_rows(rows, "differ", "a", "a")) == 4

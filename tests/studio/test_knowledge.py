@@ -47,6 +47,7 @@ def test_twenty_documents_come_in_are_found_and_go(
             dismiss.click()
             expect(dismiss).to_have_count(0)
         expect(page.get_by_role("heading", name="Could not be read")).to_have_count(0)
+        expect(page.locator(".brought .bad")).to_have_count(0)
         page.get_by_label("Search for").fill("Who looks after the rudder?")
         page.get_by_label("Search for").press("Enter")
         first = page.locator(".three > div .passage:first-of-type")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 
 from assay.agent.versions import find_version
+from assay.chat.plain_calls import say_answer
 from assay.compare import records
 from assay.compare.identity import costs_open
 from assay.compare.naming import verdict_in_words
@@ -315,18 +316,19 @@ def select_rows(
     b: str = "",
     words: str = "",
     doubtful: Collection[str] = (),
+    task: str = "",
 ) -> list[AnswerRow]:
     """The rows that are looked for; an answer that is missing has no score and wins nothing.
 
     Args:
+        words: that stand in input, reference, or an answer of `a` or `b`, as these are shown.
         doubtful: ids of the rows whose label is.
+        task: which says how answers are shown.
     """
     wanted = words.casefold()
 
     def fits(row: AnswerRow) -> bool:
         scores = row.scores
-        if wanted and wanted not in f"{row.input} {row.reference}".casefold():
-            return False
         if which == "differ" and a != b:
             return _is_disputed(row, a, b)
         if which == "differ":
@@ -344,7 +346,12 @@ def select_rows(
             return scores[better] > scores[other]
         return True
 
-    return [row for row in rows if fits(row)]
+    def contains(row: AnswerRow) -> bool:
+        answers = (row.answers[name] for name in (a, b) if name in row.answers)
+        said = (say_answer(text, task) for text in (row.reference, *answers))
+        return any(wanted in text.casefold() for text in (row.input, *said))
+
+    return [row for row in rows if fits(row) and (not wanted or contains(row))]
 
 
 def _is_disputed(row: AnswerRow, a: str, b: str) -> bool:

@@ -135,6 +135,12 @@ class DocumentUpload:
             if line.kind == "good" and name not in left:
                 self._delete(line, name)
 
+    def forget_failure(self, name: str) -> None:
+        """Take away the line of a file that could not be read, which was dismissed elsewhere."""
+        line = self._lines.get(name)
+        if line is not None and line.kind == "bad":
+            self._forget(line, name)
+
     def show_failed(self, failed: Iterable[FailedDocument]) -> None:
         """List the files that could not be read and have no line yet: the page may have been loaded
         again since.
@@ -150,6 +156,14 @@ class DocumentUpload:
             if name not in self._lines:
                 self._lines[name] = line = self._line(name, "", None)
                 self._mark(line, name, reason, "bad")
+        self._show()
+
+    def _forget(self, line: _Line, name: str) -> None:
+        """Take away a line that was dismissed."""
+        self._delete(line, name)
+        # Of an earlier one nothing is counted any more.
+        if line.batch == self._batch:
+            self._brought, self._done = self._brought - 1, self._done - 1
         self._show()
 
     def _delete(self, line: _Line, name: str) -> None:
@@ -280,11 +294,7 @@ class DocumentUpload:
 
             async def dismiss() -> None:
                 await self._context.do(dismiss_failure, self._base, name)
-                self._delete(line, name)
-                # Of an earlier one nothing is counted any more.
-                if line.batch == self._batch:
-                    self._brought, self._done = self._brought - 1, self._done - 1
-                self._show()
+                self._forget(line, name)
                 await self._changed()
 
             with line.item:

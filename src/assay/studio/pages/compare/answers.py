@@ -77,7 +77,9 @@ def answers_card(context: PageContext, result: Result) -> None:
                 answers = comparisons.answers(context.workspace, result.comparison)
                 everything = rows_in_words(answers, result.names)
                 wanted = words.value or ""
-                fit = comparisons.select_rows(everything, chosen, one, other, wanted, doubtful)
+                fit = comparisons.select_rows(
+                    everything, chosen, one, other, wanted, doubtful, result.task
+                )
                 return fit, everything
 
             try:

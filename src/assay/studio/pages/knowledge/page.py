@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -125,8 +125,14 @@ async def build(context: PageContext) -> None:
         found = await context.do(read_contents, name)
         with w.refill(listed):
             _show_documents(context, name, found, refresh)
+            _show_failures(context, name, found.failed, forget)
         if upload is not None:
             upload.forget_removed({document.path for document in found.documents})
+
+    async def forget(file: str) -> None:
+        if upload is not None:
+            upload.forget_failure(file)
+        await refresh()
 
     upload = DocumentUpload(context, name, refresh) if context.may("editor") else None
     await show_unread(context, name, refresh)
@@ -238,22 +244,37 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
                         w.text(f"{len(fitting) - SHOWN:,} more not shown.", "soft note")
 
             show("")
-    if found.failed:
-        with w.section(
-            "Could not be read",
-            "These files are searched only in part or not at all.",
-            style="lost",
-        ):
-            for failed in found.failed:
-                _show_failure(context, base, failed, refresh)
+
+
+def _show_failures(
+    context: PageContext,
+    base: str,
+    failed: Sequence[FailedDocument],
+    dismissed: Callable[[str], Awaitable[None]],
+) -> None:
+    """What could not be read.
+
+    Args:
+        dismissed: called with the file whose failure was.
+    """
+    if not failed:
+        return
+    with w.section(
+        "Could not be read", "These files are searched only in part or not at all.", style="lost"
+    ):
+        for one in failed:
+            _show_failure(context, base, one, dismissed)
 
 
 def _show_failure(
-    context: PageContext, base: str, failed: FailedDocument, refresh: Refresh
+    context: PageContext,
+    base: str,
+    failed: FailedDocument,
+    dismissed: Callable[[str], Awaitable[None]],
 ) -> None:
     async def dismiss() -> None:
         await context.do(dismiss_failure, base, failed.file)
-        await refresh()
+        await dismissed(failed.file)
 
     with w.row("spread"):
         w.text(f"{failed.file}: {failed.reason}", "pre note")
