@@ -18,6 +18,7 @@ from nicegui.page import page
 
 from assay.accounts import keys, people
 from assay.accounts.people import NotAllowedError
+from assay.config import Columns
 from assay.config.yaml_text import Problem
 from assay.errors import AssayError, StoreError, UsageError
 from assay.project import agents, questions, settings
@@ -178,6 +179,20 @@ def test_what_two_fields_contradict_each_other_in_is_told_at_one(forms: dict[str
         )
     finally:
         form.text = before
+
+
+def test_columns_of_numbers_are_named_where_a_table_has_records(forms: dict[str, Form]) -> None:
+    form = forms["settings"]
+    assert isinstance(form.controls, SettingsForm)
+    field = next(one for one in form.fields if one.path == "data.columns.numbers")
+    assert field.write("seats, deck") == {field.path: ["seats", "deck"]}
+    assert field.write("") == {field.path: []}
+    assert not form.controls._numbers.visible  # of one column, a label
+    columns = Columns(input=["text"], output=["seats", "deck"], numbers=["seats"])
+    data = form.value.data.model_copy(update={"columns": columns})
+    form.controls.accept(form.value.model_copy(update={"data": data}))
+    assert form.controls._numbers.visible
+    form.controls.accept(form.value)
 
 
 LINES: dict[str, Callable[[Workspace, str], object]] = {

@@ -143,6 +143,19 @@ class SettingsForm(Controls[Config]):
                 "Rows with the same value in this column (a customer, for example) always go to "
                 "the same part of the split.",
             )
+            with ui.element("div") as self._numbers:
+                self._control(
+                    w.field(
+                        "Number columns",
+                        ui.input().props(TYPING),
+                        meaning="Output columns whose cells are numbers of the record. Empty: all "
+                        "are text. “output_schema” in the text says what each field is: correct "
+                        "it, too, or the rows are rejected.",
+                    ),
+                    _read_columns("numbers"),
+                    lambda v: {"data.columns.numbers": split_names(v or "")},
+                    "data.columns.numbers",
+                )
         with ui.element("div").classes("split thirds"):
             self._number(
                 "Holdout",
@@ -311,7 +324,11 @@ class SettingsForm(Controls[Config]):
         """Show what the settings have a use for."""
         self._labels.set_visibility(parsed.task == "label")
         self._abstention.set_visibility(parsed.knowledge is not None)
-        self._columns.set_visibility(parsed.data.columns is not None)
+        columns = parsed.data.columns
+        self._columns.set_visibility(columns is not None)
+        is_record = columns is not None and len(columns.output) > 1
+        is_table = parsed.data.file.lower().endswith((".csv", ".tsv", ".xlsx"))
+        self._numbers.set_visibility(is_record and (is_table or bool(columns and columns.numbers)))
         if (slot := self._rank.parent_slot) is not None:  # with its label
             slot.parent.set_visibility(parsed.fine_tune.adapter != "full")
         always = _always(parsed)
