@@ -72,7 +72,7 @@ class EarlierRun:
         self._inner.say(line)
 
     def say_quoting(self, line: str, plain: str) -> None:
-        """As `inner` does."""
+        """Say a line that may quote a row, as `inner` does."""
         say_quoting(self._inner, line, plain)
 
     def set_share(self, share: float) -> None:

@@ -200,7 +200,7 @@ class Forecast:
         self._inner.say(line)
 
     def say_quoting(self, line: str, plain: str) -> None:
-        """As `inner` does."""
+        """Say a line that may quote a row, as `inner` does."""
         say_quoting(self._inner, line, plain)
 
     def bring_run(self, folder: Path) -> None:
