@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from assay.project import releases as kept_releases
 from assay.project.workspace import Workspace
-from assay.release import labels, releases
+from assay.release import labels, releases, traces
 from tests.studio.browsing import Studio, Tab
 from tests.studio.signing_in import signed_in
 
@@ -104,7 +104,8 @@ def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
     workspace, corrected = Workspace(filled.folder), '{"topic": "lost"}'
     first = kept_releases.next_to_label(workspace, "tickets")
     assert first is not None
-    kept_releases.give_feedback(workspace, first.id, thumb="down", corrected=corrected)
+    # Kept before the form of the records was this one.
+    traces.feedback(workspace.store, workspace.name, first.id, thumb="down", corrected=corrected)
     page.get_by_role("button", name="Judge the next answer").click()
     right = page.get_by_role("textbox", name="Correct answer of the sample")
     # What was corrected among the traces is not proposed as right.
