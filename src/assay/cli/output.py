@@ -175,8 +175,9 @@ def print_next_steps(reports: Sequence[Path]) -> None:
 def print_check(report: Any) -> None:
     """Counts, and the first problems."""
     body = report.to_dict()
+    of = "" if body["records"] == body["rows"] else f" of {say_count(body['records'], 'record')}"
     console.print(
-        f"{body['format']}: {say_count(body['rows'], 'row')}, {body['valid']} valid, "
+        f"{body['format']}: {say_count(body['rows'], 'row')}{of}, {body['valid']} valid, "
         f"{body['rejected']} rejected. {describe_repeated(report.counts, report.near)}"
     )
     if report.columns is not None:

@@ -11,8 +11,8 @@ import re
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
@@ -56,7 +56,8 @@ class CheckReport:
         task: kind of task that the rows were checked for; None: for none.
         columns: that were read as input and output, named or guessed; None where the format itself
             says what is what.
-        rows, valid, rejected: records read; those that can be used; those with an error.
+        records: of the file; some formats make several rows of one.
+        rows, valid, rejected: rows read; those that can be used; those with an error.
         problems: the first `PROBLEMS_SHOWN`, in the order of the file.
         counts: how often each code was found, in all.
         exact: rows whose input and output stood in an earlier row.
@@ -68,6 +69,7 @@ class CheckReport:
     file: str
     format: str
     columns: Columns | None
+    records: int
     rows: int
     valid: int
     rejected: int
@@ -92,6 +94,7 @@ class CheckReport:
             "format": self.format,
             "task": self.task,
             "columns": None if self.columns is None else self.columns.model_dump(exclude_none=True),
+            "records": self.records,
             "rows": self.rows,
             "valid": self.valid,
             "rejected": self.rejected,
@@ -157,13 +160,14 @@ def check(
         file=str(path),
         format=format or detected.format,
         columns=used,
+        records=state.records,
         rows=state.rows,
         valid=state.valid,
         rejected=state.rows - state.valid,
         problems=tuple(shown),
         counts=dict(sorted(state.counts.items())),
         exact=state.counts["duplicate"],
-        near=groups.near,
+        near=state.counts["near-duplicate"],
         statistics=state.statistics,
         task=state.task,
         problems_file=out / PROBLEMS_FILE if out else None,
@@ -194,12 +198,14 @@ class _Pass:
 
     def __init__(self, file: str, rules: Rules, scratch: Path, guess_task: bool) -> None:
         self.file, self.rules, self._guess_task = file, rules, guess_task
-        self.rows = self.valid = 0
+        self.records = self.rows = self.valid = 0
         self.counts: Counter[str] = Counter()
         self.statistics = Statistics()
         self.index = DuplicateIndex(scratch)
         self._spellings = Spellings(rules.task or ("label" if guess_task else None))
         self._judge = RowJudge(file, rules)
+        self._line, self._dialogue, self._told = -1, 0, set[Problem]()
+        self._dialogues = array("Q")
         self._lines = array("Q")
         self._outputs = array("Q")
         self._problems = (scratch / PROBLEMS_FILE).open("w+", encoding="utf-8")
@@ -216,9 +222,18 @@ class _Pass:
     def take(self, row: Row) -> Example | None:
         """Judge one row; the example when it can be used."""
         self.rows += 1
+        self.records += row.line != self._line
+        group = None if row.example is None else row.example.group
+        dialogue = 0 if group is None else key64(f"{row.line} {group}")
+        if not dialogue or dialogue != self._dialogue:
+            self._told.clear()
+        self._line, self._dialogue = row.line, dialogue
         example, problems, tokens = self._judge.judge(row)
         for one in problems:
-            self._problems.write(json_line(one.to_dict()))
+            # The turns of a dialogue stand in all of its later rows.
+            if one not in self._told or one.severity == "error":
+                self._told.add(one)
+                self._problems.write(json_line(one.to_dict()))
         if example is None:
             self._reject(row, problems)
             return None
@@ -227,6 +242,7 @@ class _Pass:
         self._spellings.add(example.output, row.line)
         self.index.add(normalise(example.input))
         self._lines.append(row.line)
+        self._dialogues.append(dialogue)
         self._outputs.append(key64(example.output.strip()))
         return example
 
@@ -276,7 +292,10 @@ class _Pass:
         for row in range(len(self._lines)):
             first, cluster = int(groups.first[row]), int(groups.cluster[row])
             outputs = said.setdefault(first, set()) if first in repeated else set()
-            if first != row:
+            like = first if first != row else cluster
+            if self._dialogues[row] and self._dialogues[like] == self._dialogues[row]:
+                pass  # it goes on from that row, and need not say more
+            elif first != row:
                 code = "several-outputs" if several else "contradiction"
                 code = "duplicate" if self._outputs[row] in outputs else code
                 yield self._as_earlier(code, row, first)
@@ -356,29 +375,6 @@ def earlier_line(code: str, message: str) -> int | None:
     """The line that a row is like, out of a problem between rows; None for every other problem."""
     found = re.search(r"line (\d+)", message) if code in _BETWEEN else None
     return int(found[1]) if found else None
-
-
-def with_lines(report: CheckReport, lines: Mapping[int, int]) -> CheckReport:
-    """The report with the problems shown at the lines of another file, of which this is a copy.
-
-    Args:
-        lines: of the other file, by those of this one; one that is not there is the same.
-    """
-
-    def moved(one: Problem) -> Problem:
-        earlier = earlier_line(one.code, one.message)
-        message = one.message
-        if earlier is not None:
-            message = message.replace(f"line {earlier}", f"line {lines.get(earlier, earlier)}")
-        return replace(one, line=lines.get(one.line, one.line), message=message)
-
-    return replace(report, problems=tuple(map(moved, report.problems)))
-
-
-def with_problems(report: CheckReport, problems: tuple[Problem, ...]) -> CheckReport:
-    """The report with problems of another file, of which this is a copy."""
-    counts = Counter(report.counts) + Counter(one.code for one in problems)
-    return replace(report, problems=(*problems, *report.problems), counts=dict(counts))
 
 
 def _parsed(file: IO[str]) -> Iterator[Problem]:

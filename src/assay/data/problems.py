@@ -58,6 +58,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "bad-weight": ("error", "a weight that is not 0 or 1"),
     "nothing-trained": ("error", "every assistant turn has weight 0"),
     "target-not-trained": ("warning", "the last turn, which is measured, has weight 0"),
+    "dialogue-too-large": ("error", "a dialogue whose rows together take more than 64 MB"),
     # Tools
     "bad-tools": ("error", "the tool definitions cannot be read"),
     "bad-tool-call": (

@@ -284,6 +284,7 @@ def _examples(
     for index, part in enumerate(parts, start=1):
         found.start(raw.line)
         id = f"row-{number}" if len(parts) == 1 else f"row-{number}/{index}"
-        example = shape.example(part, id, found)
-        yield Row(example, (*pending, *found.problems), part, raw.line)
-        pending = ()
+        for record, example in shape.read(part, id, found):
+            yield Row(example, (*pending, *found.problems), record, raw.line)
+            pending = ()
+            found.start(raw.line)

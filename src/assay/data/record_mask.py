@@ -26,8 +26,8 @@ from assay.example import Example
 def read_record(form: DetectedFormat, record: dict[str, Any]) -> list[Example]:
     """What a record says once it stands in a file of this form."""
     as_row = BY_NAME[form.format] if form.columns is None else shape(form.format, form.columns)
-    read_parts = (as_row.example(part, "", RecordProblems("")) for part in as_row.parts(record))
-    return [example for example in read_parts if example is not None]
+    read_parts = (as_row.read(part, "", RecordProblems("")) for part in as_row.parts(record))
+    return [example for rows in read_parts for _, example in rows if example is not None]
 
 
 class RecordMask:

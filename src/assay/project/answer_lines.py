@@ -36,7 +36,8 @@ def with_present_lines(workspace: Workspace, rows: Sequence[AnswerRow]) -> tuple
         file = file_of(name, workspace.root)
         found, wanted = file.stat(), frozenset(_said(row.input, row.reference) for row in rows)
         columns = None if data.columns is None else data.columns.model_dump_json()
-        lines = _lines(file, (found.st_mtime_ns, found.st_size), columns, wanted)
+        changed = found.st_mtime_ns, found.st_size
+        lines = _lines(file, changed, data.format, columns, wanted)
     except (AssayError, OSError):
         return tuple(rows)
     return tuple(row.model_copy(update={"line": _line(row, lines)}) for row in rows)
@@ -54,11 +55,15 @@ def _line(row: AnswerRow, lines: Mapping[Said, Sequence[int]]) -> int:
 
 @lru_cache(maxsize=4)
 def _lines(
-    file: Path, _changed: tuple[int, int], columns: str | None, wanted: frozenset[Said]
+    file: Path,
+    _changed: tuple[int, int],
+    format: str | None,
+    columns: str | None,
+    wanted: frozenset[Said],
 ) -> dict[Said, list[int]]:
     form = detect(file, None if columns is None else Columns.model_validate_json(columns))
     found: dict[Said, list[int]] = {}
-    for row in read(file, form.format, form.columns):
+    for row in read(file, format or form.format, form.columns):
         if row.example is not None:
             one = row.example
             # Rows that were written before calls of earlier turns were are without them.

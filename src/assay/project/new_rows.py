@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +22,7 @@ from assay import json_reader
 from assay.config import Columns, Config, join_names
 from assay.data.checks import REJECTED_FILE, check
 from assay.data.contents import Rules
+from assay.data.formats import openai_chat, openai_turns
 from assay.data.formats.objects import record_of
 from assay.data.formats.record import json_text, text_of
 from assay.data.inspection import inspect_file
@@ -121,6 +122,7 @@ def find_new_rows(
     """
     config, target = project_of(workspace).config, data_file(workspace)
     ours = detect(target, config.data.columns)
+    ours = replace(ours, format=config.data.format or ours.format)
     there = read(target, ours.format, ours.columns)
     theirs, records_of = _match(ours, file, config.system_prompt)
     kept, rejected_count, rejected = _check(file, theirs, config, progress)
@@ -263,9 +265,11 @@ def _match(
     """How to read a file, and what its rows are in the project's."""
     theirs, columns = detect(file), ours.columns
     if columns is None:
+        if theirs.format == openai_chat.SHAPE.name and ours.format == openai_turns.NAME:
+            theirs = replace(theirs, format=ours.format)
         if theirs.format == ours.format:
             return theirs, _records_of(file)
-        if ours.format == "openai-chat":
+        if ours.format in (openai_chat.SHAPE.name, openai_turns.NAME):
             return theirs, lambda examples: [conversation(one) for one in examples]
         raise UsageError(
             f"this file is {theirs.format}, and the project's is {ours.format}.",

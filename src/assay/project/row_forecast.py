@@ -31,7 +31,7 @@ def find_error(workspace: Workspace, record: dict[str, Any]) -> Problem | None:
         file.write_text(json_text(record) + "\n", encoding="utf-8")
         report = check(
             file,
-            format=ours.format if columns is None else "jsonl-objects",
+            format=(config.data.format or ours.format) if columns is None else "jsonl-objects",
             columns=columns,
             task=config.task,
             labels=config.labels,

@@ -127,7 +127,9 @@ def rejected_file(to: Path) -> Path:
 
 
 def _conversation(trace: Trace) -> dict[str, Any]:
-    turns = [*trace.messages, turn_of(trace.corrected or "", trace.tools).to_dict()]
+    # Nobody has corrected what was answered before.
+    before = [{**m, "weight": 0} if m.get("role") == "assistant" else m for m in trace.messages]
+    turns = [*before, turn_of(trace.corrected or "", trace.tools).to_dict()]
     return {"messages": turns, **({"tools": trace.tools} if trace.tools else {})}
 
 

@@ -28,11 +28,15 @@ def test_the_dialogues_of_the_page_are_found_to_be_calls(
     [script] = re.findall(r"<<'END'\n(.*?)\nEND\n", PAGE, re.S)
     Path("make_dialogues.py").write_text(script)
     runpy.run_path("make_dialogues.py")
-    checked = CliRunner().invoke(app, ["data", "check", "dialogues.jsonl"])
+    checked = CliRunner().invoke(
+        app, ["data", "check", "dialogues.jsonl", "--format", "openai-turns"]
+    )
     assert checked.exit_code == 0
     assert "180 valid, 0 rejected" in checked.stdout
     drafted = project.draft("ferries", Choices(data=Path("dialogues.jsonl")))
-    assert "120 of 180 answers call a function" in " ".join(drafted.proposal.reasons)
+    assert "60 conversations, 60 of which call a function before" in drafted.proposal.reasons[0]
+    assert "180 in all" in drafted.proposal.reasons[0]
+    assert "120 of 180 answers call a function" in drafted.proposal.reasons[1]
     assert drafted.proposal.task == "tools"
     graders = re.findall(r"^\| `([a-z1-]+)`(?: \(decides\))? \|", PAGE, re.M)
     proposed = [one.name for one in drafted.proposal.graders]

@@ -57,6 +57,10 @@ def _whole(record: Record) -> list[Record]:
     return [record]
 
 
+def _uncut(record: Record, example: Example, found: RecordProblems) -> list[tuple[Record, Example]]:
+    return [(record, example)]
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """How the records of one format are laid out.
@@ -67,6 +71,8 @@ class Shape:
         matches: whether a record is laid out so.
         example: (record, id to use when it has none, findings) to an example; None after an error.
         parts: splits a record that holds several examples.
+        cut: (part, its example, findings) to the examples that are made of it, each with the record
+            that it stands for; nothing after an error.
         reads: every field that is read; () where they are not listed.
     """
 
@@ -75,7 +81,17 @@ class Shape:
     matches: Callable[[Record], bool]
     example: Callable[[Record, str, RecordProblems], Example | None]
     parts: Callable[[Record], list[Record]] = _whole
+    cut: Callable[[Record, Example, RecordProblems], list[tuple[Record, Example]]] = _uncut
     reads: tuple[str, ...] = ()
+
+    def read(
+        self, part: Record, id: str, found: RecordProblems
+    ) -> list[tuple[Record, Example | None]]:
+        """The examples of a part, each with the record that it stands for; of one with an error
+        the part alone."""
+        example = self.example(part, id, found)
+        rows = [] if example is None else self.cut(part, example, found)
+        return [*rows] if rows else [(part, None)]
 
 
 def shorten(value: Any, length: int = 60) -> str:

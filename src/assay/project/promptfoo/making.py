@@ -19,6 +19,7 @@ from assay.config.yaml_text import edit
 from assay.data.assertions import JUDGED, MOST, SET, STATEMENTS, flat, split_type
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal
+from assay.data.read import detect
 from assay.errors import DataError, UsageError
 from assay.evaluate.graders import GradingContext, grade
 from assay.example import Example, canonical_json, json_sha256
@@ -113,7 +114,9 @@ def import_config(
         made.reason = _why_not(rows)
         if made.reason is None:
             try:
-                drafted = draft(name, Choices(data=file, model=model), progress=progress)
+                # What a test asserts is said of its last turn.
+                choices = Choices(data=file, model=model, format=detect(file).format)
+                drafted = draft(name, choices, progress=progress)
                 prompt = replace(drafted.proposal, system_prompt=systems[0] or "")
                 drafted = replace(drafted, proposal=_graded(prompt, rows, judge))
                 # There first: a project that cannot be used is none.

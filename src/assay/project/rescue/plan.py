@@ -21,6 +21,7 @@ from assay.agent.prices import price_of
 from assay.config import CONFIG_FILE, STARTER_MODEL, Provider
 from assay.config.names import file_of
 from assay.config.yaml_text import edit
+from assay.data.read import detect
 from assay.errors import AssayError, ModelError, StateError, StoreError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
@@ -269,7 +270,9 @@ class _ProjectMaker:
                 f"{folder} is there and is no project.",
                 fix="Move it away, or name another folder with --to.",
             )
-        choices = Choices(data=rows.training, holdout=rows.held, model=self.model)
+        # A recording answers the last turn of each row.
+        format = detect(rows.training).format
+        choices = Choices(rows.training, holdout=rows.held, model=self.model, format=format)
         drafted = draft(folder.name, choices, progress=self.progress)
         # Under a name of its own first: what dies before its settings are in is made anew.
         draft_folder = self.to / f".{folder.name}.part"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from assay import builtin, json_reader
 from assay.config import Columns
 from assay.config.names import check_line
-from assay.data.checks import PROBLEMS_FILE
+from assay.data.checks import PROBLEMS_FILE, CheckReport, earlier_line
 from assay.data.contents import Rules
 from assay.data.inspection import inspect_file
 from assay.data.problems import Problem
@@ -305,3 +305,26 @@ def _rewrite(
         lines = {line: before.get(was, was) for line, was in rewriting.lines.items()}
         _write_lines(workspace, lines)
     return rewriting.changed
+
+
+def with_lines(report: CheckReport, lines: Mapping[int, int]) -> CheckReport:
+    """The report with the problems shown at the lines of another file, of which this is a copy.
+
+    Args:
+        lines: of the other file, by those of this one; one that is not there is the same.
+    """
+
+    def moved(one: Problem) -> Problem:
+        earlier = earlier_line(one.code, one.message)
+        message = one.message
+        if earlier is not None:
+            message = message.replace(f"line {earlier}", f"line {lines.get(earlier, earlier)}")
+        return replace(one, line=lines.get(one.line, one.line), message=message)
+
+    return replace(report, problems=tuple(map(moved, report.problems)))
+
+
+def with_problems(report: CheckReport, problems: tuple[Problem, ...]) -> CheckReport:
+    """The report with problems of another file, of which this is a copy."""
+    counts = Counter(report.counts) + Counter(one.code for one in problems)
+    return replace(report, problems=(*problems, *report.problems), counts=dict(counts))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.config import STARTER_MODEL, Columns, TaskKind
-from assay.data.checks import CheckReport, with_lines, with_problems
+from assay.data.checks import CheckReport
 from assay.data.inspection import inspect_file
 from assay.data.read import DetectedFormat, detect, find_unread, read
 from assay.errors import AssayError, DataError, StateError, UsageError
@@ -37,6 +37,8 @@ from assay.project.start.example_file import (
     forget_file,
     read_lines,
     read_origin,
+    with_lines,
+    with_problems,
 )
 from assay.project.start.init import (
     MACHINE_HOUR_USD,
@@ -69,6 +71,7 @@ class FileProjectOptions:
         kept_task: of the labels that were renamed, which are labels however they look now; `task`,
             which is chosen, comes before it.
         candidates: names of those that are compared.
+        format: of conversations, by which each turn or the last one alone is a row.
         abstain: the answer of rows that no document answers; "" is none.
     """
 
@@ -85,6 +88,7 @@ class FileProjectOptions:
     machine_hour_usd: float | None = MACHINE_HOUR_USD
     machine_hours_per_month: float = MACHINE_HOURS
     abstain: str | None = None
+    format: str | None = None
 
     @property
     def columns(self) -> Columns | None:
@@ -187,7 +191,7 @@ def _look(
     report = check_file(
         file,
         folder=file.parent,
-        format=detected.format,
+        format=(options.format or detected.format) if drafted is None else drafted.detected.format,
         columns=(columns or detected.columns) if drafted is None else drafted.columns,
         find_numbers=drafted is None,
         task=options.task or options.kept_task if drafted is None else drafted.proposal.task,
@@ -291,6 +295,7 @@ def _choices(workspace: Workspace, file: Path, options: FileProjectOptions) -> C
         group=options.group,
         document=options.document or None,
         abstain=options.abstain,
+        format=options.format,
         task=options.task,
         model=STARTER_MODEL,
         knowledge=KNOWLEDGE if list_documents(workspace) else None,

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import wrap
 from types import MappingProxyType
 
 from assay.candidates.registry import propose_candidates
@@ -24,10 +23,12 @@ from assay.config import (
 from assay.config.names import check_project_name
 from assay.data.contents import Rules
 from assay.data.dataset import LEAST_ROWS
+from assay.data.formats import openai_turns
 from assay.data.number_columns import with_numbers
 from assay.data.propose import Proposal, propose
 from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.data.row_judge import RowJudge
+from assay.data.turns import TurnCounts, choose_format, count_turns
 from assay.errors import DataError, Step, UsageError
 from assay.example import Example
 from assay.knowledge.sources import sources
@@ -35,7 +36,7 @@ from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
 from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
 from assay.project.start.shares import NO_VERDICT, holdout_share, is_enough
-from assay.project.start.yaml_lines import block, cost_lines, flow
+from assay.project.start.yaml_lines import block, column_lines, cost_lines, flow, grader_lines
 from assay.quantities import say_count
 from assay.store.files import new_folder, write_json
 from assay.train.methods import registry
@@ -58,6 +59,7 @@ class Choices:
         knowledge: name of a knowledge base that holds such documents already.
         document: the column that names the document which answers a row.
         abstain: the answer of rows that no document answers; "" is none, and None: propose.
+        format: of conversations, by which each turn or the last one alone is a row.
     """
 
     data: Path
@@ -73,6 +75,7 @@ class Choices:
     knowledge: str | None = None
     document: str | None = None
     abstain: str | None = None
+    format: str | None = None
     monthly_requests: int = MONTHLY_REQUESTS
     machine_hour_usd: float | None = MACHINE_HOUR_USD
     machine_hours_per_month: float = MACHINE_HOURS
@@ -85,7 +88,12 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A project that could be written: what was found, what is proposed."""
+    """A project that could be written: what was found, what is proposed.
+
+    Attributes:
+        detected: with the format by which the examples are read.
+        turns: of conversations with calls before their last turn; else None.
+    """
 
     name: str
     choices: Choices
@@ -94,6 +102,7 @@ class Draft:
     proposal: Proposal
     examples: tuple[Example, ...]
     rejected: int
+    turns: TurnCounts | None = None
 
 
 def draft(
@@ -122,6 +131,8 @@ def draft(
         raise UsageError("--input and --output must be given together.", fix="Give both.")
     columns = _columns(choices)
     detected = detect(choices.data, columns)
+    turns = count_turns(choices.data, detected, SAMPLE, progress)
+    detected = choose_format(detected, choices.format, turns, str(choices.data))
     columns = columns or _with_choices(detected.columns, choices)
     if columns is not None:
         columns = with_numbers(columns, choices.data, choices.holdout)
@@ -171,6 +182,9 @@ def draft(
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held, documents=choices.documents)
+    if turns is not None:
+        told = turns.describe(by_turns=detected.format == openai_turns.NAME)
+        proposal = replace(proposal, reasons=[told, *proposal.reasons])
     if choices.holdout is None and not is_enough(len(examples)):
         proposal = replace(proposal, warnings=[*proposal.warnings, NO_VERDICT])
     used = columns or detected.columns
@@ -190,7 +204,7 @@ def draft(
         if texts is None:
             texts = read_texts(choices.docs) if choices.docs is not None else ()
         proposal = propose_contains(proposal, examples, texts, choices.abstain)
-    return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected)
+    return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected, turns)
 
 
 def _held_outputs(
@@ -304,9 +318,9 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "",
         "data:",
         f"  file: {flow('data/' + choices.data.name)}",
-        f"  format: {drafted.detected.format}",
+        f"  format: {drafted.detected.format}{_say_turns(drafted)}",
         f"  holdout: {flow(holdout)}  # null: a locked share of the file is kept for measuring",
-        *_column_lines(drafted.columns),
+        *column_lines(drafted.columns),
         f"  split: {{seed: 0, validation: 0.15, holdout: {holdout_share(len(drafted.examples))}}}",
         f"  train_rows: {flow(choices.train_rows)}  # null: train on all that is not held back",
         "",
@@ -325,7 +339,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
     lines += [
         "# How an answer is scored, 0 to 1; `primary` decides.",
         "graders:",
-        *_grader_lines(proposal),
+        *grader_lines(proposal),
         f"primary: {proposal.primary}",
         "# good_enough: 0.8  # below this score no candidate is worth having; yours to say"
         if proposal.good_enough is None
@@ -353,22 +367,16 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _say_turns(drafted: Draft) -> str:
+    if drafted.turns is None:
+        return ""
+    return "  # openai-turns: each turn of the assistant is a row; openai-chat: the last one alone"
+
+
 def _method_lines(proposal: Proposal) -> list[str]:
     if proposal.learns_from == "answers":
         return []
     return [f"  method: {registry.proposed_for(proposal.learns_from).name}  # judged answers"]
-
-
-def _grader_lines(proposal: Proposal) -> list[str]:
-    lines = []
-    for grader in proposal.graders:
-        lines.append(f"  - name: {grader.name}")
-        if grader.settings:
-            lines.append(f"    settings: {flow(grader.settings)}")
-    if proposal.primary == "contains":
-        why = proposal.reasons[-1]
-        lines += [f"# {line}" for line in wrap(f"{why[:1].upper()}{why[1:]}.", 96)]
-    return lines
 
 
 def knowledge_lines(abstain: str | None, base: str | None = None) -> list[str]:
@@ -378,18 +386,4 @@ def knowledge_lines(abstain: str | None, base: str | None = None) -> list[str]:
         f"  paths: [{KNOWLEDGE}]" if base is None else f"  name: {flow(base)}",
         f"  abstain: {flow(abstain)}  # the right answer where no document holds one",
         "",
-    ]
-
-
-def _column_lines(columns: Columns | None) -> list[str]:
-    if columns is None:
-        return []
-    return [
-        "  columns:",
-        f"    input: {flow(columns.input)}",
-        f"    output: {flow(columns.output)}",
-        f"    id: {flow(columns.id)}",
-        f"    group: {flow(columns.group)}  # rows with one value here stay together",
-        *([f"    document: {flow(columns.document)}"] if columns.document else []),
-        *([f"    numbers: {flow(columns.numbers)}  # not text"] if columns.numbers else []),
     ]

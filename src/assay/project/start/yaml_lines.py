@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from textwrap import wrap
 from typing import Any
 
+from assay.config import Columns
 from assay.config.yaml_text import UNREADABLE
 from assay.config.yaml_text import read as read_yaml
+from assay.data.propose import Proposal
 
 
 def flow(value: Any) -> str:
@@ -46,4 +49,32 @@ def cost_lines(machine_hour_usd: float | None, hours: float) -> list[str]:
         f"  machine_hours_per_month: {kept_on}  # that it is kept on; 0 if it is there anyway",
         "  person_hour_usd: 60  # of whoever writes prompts and checks examples",
         "  prompt_hours: 2  # writing and trying a prompt, once",
+    ]
+
+
+def grader_lines(proposal: Proposal) -> list[str]:
+    """The graders, and why one decides where that is not plain."""
+    lines = []
+    for grader in proposal.graders:
+        lines.append(f"  - name: {grader.name}")
+        if grader.settings:
+            lines.append(f"    settings: {flow(grader.settings)}")
+    if proposal.primary == "contains":
+        why = proposal.reasons[-1]
+        lines += [f"# {line}" for line in wrap(f"{why[:1].upper()}{why[1:]}.", 96)]
+    return lines
+
+
+def column_lines(columns: Columns | None) -> list[str]:
+    """Which columns are what; nothing of files that say so themselves."""
+    if columns is None:
+        return []
+    return [
+        "  columns:",
+        f"    input: {flow(columns.input)}",
+        f"    output: {flow(columns.output)}",
+        f"    id: {flow(columns.id)}",
+        f"    group: {flow(columns.group)}  # rows with one value here stay together",
+        *([f"    document: {flow(columns.document)}"] if columns.document else []),
+        *([f"    numbers: {flow(columns.numbers)}  # not text"] if columns.numbers else []),
     ]

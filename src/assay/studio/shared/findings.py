@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from assay.config import Columns, join_names
 from assay.data.checks import CheckReport, earlier_line
+from assay.data.formats import openai_turns
 from assay.data.problems import CODES, OF_THE_FILE, Problem
 from assay.project.addition import Addition
 from assay.project.start.from_file import FileFindings
@@ -19,6 +20,7 @@ FORMATS = {
     "xlsx": "an Excel workbook",
     "parquet": "a Parquet table",
     "openai-chat": "conversations (OpenAI's format)",
+    "openai-turns": "conversations (OpenAI's format), each turn of the assistant a row",
     "json-objects": "JSON records",
     "jsonl-objects": "JSON records, one per line",
 }
@@ -61,7 +63,8 @@ def found_card(found: FileFindings, *, is_task_chosen: bool) -> None:
                 "machine, but a model trained on them may repeat them.",
             )
         w.text(NOT_SEARCHED, "soft note")
-        format = found.origin.format or report.format
+        by_turns = report.format == openai_turns.NAME
+        format = report.format if by_turns else found.origin.format or report.format
         line = f"The file was read as {FORMATS.get(format, format)}."
         if found.draft is not None:
             known = "The task that was chosen" if is_task_chosen else "The task seems to be"

@@ -28,6 +28,7 @@ from assay.studio.pages.start.columns import choose_columns, describe_unnamed
 from assay.studio.pages.start.creation import creation_card
 from assay.studio.pages.start.label_names import LabelNames, describe_joins, labels_to_rename
 from assay.studio.pages.start.proposal_form import ProposalForm
+from assay.studio.pages.start.turns import choose_turns
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.findings import (
     PERSONAL,
@@ -133,6 +134,8 @@ class ProposalStep:
     def _show_findings(self, found: FileFindings, report: CheckReport) -> None:
         """What is in the file, what to look at first, and how it can be mended here."""
         found_card(found, is_task_chosen=self._wanted.task is not None)
+        if found.draft is not None and self._context.may("editor"):
+            choose_turns(found.draft, lambda format: self._inspect(format=format))
         self._unnamed = None
         if note := describe_unnamed(found, self._documents):
             self._unnamed = w.text(note, "warn note")
@@ -270,7 +273,8 @@ class ProposalStep:
                 "soft note",
             )
         with w.row():
-            if may_change and report.exact:
+            # A dialogue is not repeated because one of its turns is.
+            if may_change and report.exact and report.records == report.rows:
                 what = say_count(report.exact, "repeated row")
                 w.button(f"Remove {what}", remove, icon="filter_list")
             if may_change and personal:
