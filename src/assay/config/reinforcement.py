@@ -19,8 +19,8 @@ class Reinforcement(Strict):
     reward: str | dict[str, Any] | None = Field(
         None,
         description="What an answer is worth: the name of one of `graders`, or a grader in "
-        "OpenAI's form (string_check, text_similarity, score_model, label_model, multi); null: the "
-        "primary grader.",
+        "OpenAI's form (string_check, text_similarity, score_model, label_model, or multi of these "
+        "and of names of `graders`); null: the primary grader.",
     )
     judge_calls: int | None = Field(
         20_000,

@@ -15,9 +15,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
 from assay.config.strict import ClosedModel
 from assay.errors import UsageError
@@ -110,9 +111,49 @@ class MultiGrader(_Named):
             return self.graders
         return {self.graders.name: self.graders}
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Graders of a project by the names that the formula uses; none over an API."""
+        return {}
+
+
+def _count(graders: Any) -> Literal["one", "several"]:
+    return "several" if isinstance(graders, dict) and "type" not in graders else "one"
+
+
+class ProjectMultiGrader(MultiGrader):
+    """The same in a project's settings, where a text names one of the project's graders."""
+
+    graders: Annotated[  # type: ignore[assignment]
+        Annotated[
+            dict[str, Single | Annotated[str, Field(min_length=1)]],
+            Field(min_length=1, max_length=100, fail_fast=True),
+            Tag("several"),
+        ]
+        | Annotated[Single, Tag("one")],
+        Discriminator(_count),
+    ]
+
+    @property
+    def parts(self) -> dict[str, _Single]:
+        """See `MultiGrader`; without those that are named."""
+        if not isinstance(self.graders, dict):
+            return {self.graders.name: self.graders}
+        return {key: one for key, one in self.graders.items() if not isinstance(one, str)}
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The project's graders by the names that the formula uses."""
+        found = self.graders if isinstance(self.graders, dict) else {}
+        return {key: one for key, one in found.items() if isinstance(one, str)}
+
 
 Grader = _Single | MultiGrader
 GRADER: TypeAdapter[Grader] = TypeAdapter(Annotated[Grader, Field(discriminator="type")])
+PROJECT_GRADER: TypeAdapter[Grader] = TypeAdapter(
+    Annotated[_Single | ProjectMultiGrader, Field(discriminator="type")]
+)
+"""As `fine_tune.reinforcement.reward` writes it."""
 
 
 @dataclass(slots=True)
@@ -147,7 +188,7 @@ def check(grader: Grader, *, judged: bool = False) -> None:
         if isinstance(part, UnsupportedGrader):
             raise UsageError(
                 "the code of a python grader is never run here.",
-                fix="Use another grader, or a python grader in the project's assay.yaml with "
+                fix="Use another grader, or name a python grader of the project's assay.yaml with "
                 "--trust-code.",
             )
         if isinstance(part, MODEL_GRADERS):
@@ -162,11 +203,15 @@ def check(grader: Grader, *, judged: bool = False) -> None:
             check_stemmer()
         check_templates(part.input, part.reference)
     if isinstance(grader, MultiGrader):
-        Formula(grader.calculate_output, frozenset(grader.parts))
+        _formula_of(grader)
+
+
+def _formula_of(grader: MultiGrader) -> Formula:
+    return Formula(grader.calculate_output, frozenset((*grader.parts, *grader.named)))
 
 
 def parts_of(grader: Grader) -> list[_Single]:
-    """The graders that a grader combines, or itself."""
+    """The graders that a grader combines, or itself; those that it only names are left out."""
     return [*grader.parts.values()] if isinstance(grader, MultiGrader) else [grader]
 
 
@@ -215,10 +260,12 @@ def run_with(
     embed: Embed | None = None,
     compared: int = 0,
     judge: Judge | None = None,
+    given: Mapping[str, float] = MappingProxyType({}),
 ) -> Reward:
     """As `run`, with what `item` and `sample` stand for.
 
     Args:
+        given: the scores of graders that a multi grader only names, by its keys.
         compared: where `Reward.compared` begins.
         judge: asks models; None: graders that need one are refused.
 
@@ -229,11 +276,11 @@ def run_with(
     began = time.perf_counter()
     result = Reward(compared=compared)
     if isinstance(grader, MultiGrader):
+        result.scores |= given
         for key, part in grader.parts.items():
             result.scores[key] = _guarded(part, names, embed, result, judge)
         try:
-            formula = Formula(grader.calculate_output, frozenset(grader.parts))
-            result.reward = formula.value(result.scores)
+            result.reward = _formula_of(grader).value(result.scores)
         except ArithmeticError:
             result.errors.add("formula_parse_error")
     else:
@@ -250,6 +297,7 @@ def run_on_drawn(
     names: Mapping[str, Any],
     embed: Embed | None = None,
     judge: Judge | None = None,
+    given: Mapping[str, float] = MappingProxyType({}),
 ) -> Reward:
     """As `run_with`, of an answer that a model in training has drawn: whatever it is, the training
     goes on. One that is too long to be compared is worth 0, with the error `other_error`.
@@ -258,7 +306,7 @@ def run_on_drawn(
         UsageError: as `check`.
     """
     try:
-        return run_with(grader, names, embed, judge=judge)
+        return run_with(grader, names, embed, judge=judge, given=given)
     except TooLongError:
         return Reward(errors={"other_error"})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -90,7 +90,7 @@ def recipe_of(config: Config) -> rewards.Grader | None:
     wanted = config.fine_tune.reinforcement.reward
     if isinstance(wanted, dict):
         try:
-            grader = rewards.GRADER.validate_python(wanted)
+            grader = rewards.PROJECT_GRADER.validate_python(wanted)
             rewards.check(grader, judged=True)
             check_judges(grader)
         except ValidationError as error:
@@ -111,13 +111,29 @@ def _reward_of(context: Context, known: GradingContext) -> Reward:
     """
     config, grader = context.config, recipe_of(context.config)
     if grader is not None:
-        return partial(_by_recipe, grader, _judge_of(context, grader))
+        combined = grader.named if isinstance(grader, rewards.MultiGrader) else {}
+        named = {key: _by_name(name, config, known) for key, name in combined.items()}
+        return partial(_by_recipe, grader, named, _judge_of(context, grader))
     wanted = config.fine_tune.reinforcement.reward
-    name = config.primary if wanted is None else wanted
-    [spec] = [one for one in config.graders if one.label == name]
-    if spec.name == "judge":
-        raise _asks_a_model()
-    return partial(_by_grader, spec, known)
+    return _by_name(wanted if isinstance(wanted, str) else config.primary, config, known)
+
+
+def _by_name(name: str, config: Config, known: GradingContext) -> Reward:
+    """The reward of one of the project's graders.
+
+    Raises:
+        ConfigError: there is none of this name, or it is a `judge`.
+    """
+    for spec in config.graders:
+        if spec.label == name:
+            if spec.name == "judge":
+                raise _asks_a_model()
+            return partial(_by_grader, spec, known)
+    raise ConfigError(
+        f"there is no grader {name!r} among the project's.",
+        where=f"{WHERE}.reward",
+        fix=f"Choose from: {', '.join(spec.label for spec in config.graders)}.",
+    )
 
 
 def _judge_of(context: Context, grader: rewards.Grader) -> RewardJudge | None:
@@ -166,6 +182,7 @@ def _by_grader(
 
 def _by_recipe(
     grader: rewards.Grader,
+    named: Mapping[str, Reward],
     judge: RewardJudge | None,
     examples: Sequence[Example],
     texts: Sequence[str],
@@ -176,7 +193,13 @@ def _by_recipe(
     ]
     if judge is not None:
         judge.ask(names)
-    found = [rewards.run_on_drawn(grader, one, judge=judge) for one in names]
+    scores = {key: reward(examples, texts) for key, reward in named.items()}
+    found = [
+        rewards.run_on_drawn(
+            grader, one, judge=judge, given={key: each[n] for key, each in scores.items()}
+        )
+        for n, one in enumerate(names)
+    ]
     if any("invalid_variable_error" in one.errors for one in found):
         raise ConfigError(
             "a variable of the reward names what is not there, so that every answer is worth 0.",

@@ -34,7 +34,7 @@ from assay.evaluate.model_graders import (
     read_reply,
     reply_tokens,
 )
-from assay.evaluate.rewards import GRADER, Grader, parts_of
+from assay.evaluate.rewards import PROJECT_GRADER, Grader, parts_of
 from assay.evaluate.templates import TooLongError, VariableError
 from assay.example import Message, json_sha256
 from assay.generate.batch import Answer, Request
@@ -65,8 +65,10 @@ def judges_of(grader: Grader) -> list[ScoreModel | LabelModel]:
 def judges_of_setting(reward: Any) -> list[ScoreModel | LabelModel]:
     """The same of what `fine_tune.reinforcement.reward` says; none where that is written wrongly,
     which is said when it is used."""
+    if not isinstance(reward, dict):
+        return []
     try:
-        return judges_of(GRADER.validate_python(reward)) if isinstance(reward, dict) else []
+        return judges_of(PROJECT_GRADER.validate_python(reward))
     except ValidationError:
         return []
 
