@@ -98,6 +98,17 @@ class Characters:
         return sum(len(message.content) for message in messages)
 
 
+def test_only_the_corrected_answer_is_learned(tmp_path: Path) -> None:
+    before = [
+        {"role": "user", "content": "Hello, it is about my card."},
+        {"role": "assistant", "content": "Which?"},
+        {"role": "user", "content": "The blue one, it is lost."},
+    ]
+    write_examples([trace(1, "lost_card", messages=before)], tmp_path / "new.jsonl", config=None)
+    [row] = map(json.loads, (tmp_path / "new.jsonl").read_text().splitlines())
+    assert [turn.get("weight") for turn in row["messages"]] == [None, 0, None, None]
+
+
 def test_a_system_prompt_that_is_too_long_alone_is_named(tmp_path: Path) -> None:
     reader: Any = Characters()
     own = [{"role": "system", "content": "x" * 60}, {"role": "user", "content": "Where?"}]

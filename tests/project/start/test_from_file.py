@@ -203,6 +203,42 @@ def test_fields_beside_conversations_that_nothing_reads_are_told(
     assert from_file.look(workspace, file, FileProjectOptions()).unread == ("thumbs",)
 
 
+def test_whole_dialogues_are_proposed_to_be_cut_and_may_stay_whole(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    call = {"type": "function", "function": {"name": "find", "arguments": "{}"}}
+    records = [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is open in street {number}?"},
+                {"role": "assistant", "content": None, "tool_calls": [{"id": "a", **call}]},
+                {"role": "tool", "tool_call_id": "a", "content": "[]"},
+                {"role": "assistant", "content": f"Nothing in {number}."},
+            ],
+            "tools": [{"type": "function", "function": {"name": "find"}}],
+        }
+        for number in range(12)
+    ]
+    brought = tmp_path / "dialogues.jsonl"
+    brought.write_text("".join(json.dumps(one) + "\n" for one in records))
+    file = example_file.keep_file(workspace, brought.name, brought)
+
+    def looked(format: str | None) -> tuple[CheckReport, str]:
+        found = from_file.look(workspace, file, FileProjectOptions(format=format))
+        assert found.draft is not None
+        assert found.report is not None
+        assert (found.draft.turns.records, found.draft.turns.rows) == (12, 24)  # type: ignore[union-attr]
+        assert "12 conversations, 12 of which" in found.draft.proposal.reasons[0]
+        return found.report, yaml_text(found.draft, max_new_tokens=1, max_tokens=1)
+
+    report, text = looked(None)
+    assert (report.records, report.rows, report.exact) == (12, 24, 0)
+    assert "  format: openai-turns  #" in text
+    report, text = looked("openai-chat")
+    assert (report.records, report.rows) == (12, 12)
+    assert "  format: openai-chat  #" in text
+
+
 def test_warnings_of_a_workbook_name_its_rows(workspace: Workspace, tmp_path: Path) -> None:
     from openpyxl import Workbook
 
