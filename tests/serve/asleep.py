@@ -44,3 +44,4 @@ if __name__ == "__main__":
     workspace = Workspace(Path.cwd())
     serving: Any = ScriptedEngines()
     server.serve(workspace, serving, lambda line: print(line, flush=True), port=0, pages=Pages())
+    server.end_process()

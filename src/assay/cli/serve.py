@@ -68,6 +68,7 @@ def serve(
     """Serve the OpenAI-compatible API and the studio in the browser."""
     from assay.project.state import check_bucket
     from assay.project.workspace import open_to_serve
+    from assay.serve.server import end_process
     from assay.serve.server import serve as run
     from assay.studio.app import Studio
 
@@ -89,6 +90,7 @@ def serve(
         trains=train,
         trust_code=trust_code,
     )
+    end_process()
 
 
 def _vllm(url: str | None, key_env: str | None) -> Vllm | None:

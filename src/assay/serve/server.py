@@ -163,7 +163,11 @@ def serve(
         listening.close()
         engines.close()
         workspace.usage.close()
-    # Threads that wait for a bucket or a provider hold the end of a process up as well.
+
+
+def end_process() -> None:
+    """End this process within `LET_GO_S`, once `serve` has returned: threads that wait for a bucket
+    or a provider would hold its end up as well."""
     ending = threading.Timer(LET_GO_S, os._exit, (0,))
     ending.daemon = True
     ending.start()
