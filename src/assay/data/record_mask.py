@@ -4,9 +4,9 @@
     masked = mask(record)
 
 What tells rows apart or together stays: ids, groups and names of documents, of which several would
-become one, so that rows were taken for repeated or joined. So do numbers. A label, or a value of
-few, may look private; replaced, it would be none of them. All else is masked, also what nothing
-reads.
+become one, so that rows were taken for repeated or joined; but not where the model reads or writes
+them, too. So do numbers. A label, or a value of few, may look private; replaced, it would be none
+of them. All else is masked, also what nothing reads.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ class RecordMask:
         self._form, self._rules, columns = form, rules, form.columns
         self._stays = {"id", "group", "document"}
         if columns is not None:  # a number stays one, whatever it looks like
-            named = (columns.id, columns.group, columns.document, *columns.numbers)
-            self._stays = {name for name in named if name}
+            named = {columns.id, columns.group, columns.document}
+            # Several may become one: a group stays together all the same, a repeated id is told.
+            learned = {*columns.input, *columns.output}
+            self._stays = {name for name in named - learned if name} | set(columns.numbers)
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record, masked; equal to it where nothing in it is private."""

@@ -261,8 +261,8 @@ class ProposalStep:
             proposal = None if draft is None else draft.proposal
             count = await self._context.do(mask_personal_data, columns, proposal)
             notify(
-                f"Personal data is replaced in {say_count(count, 'row')}. IDs, groups, labels and "
-                "values of closed lists stay as they are."
+                f"Personal data is replaced in {say_count(count, 'row')}. IDs and groups that are "
+                "no input, labels and values of closed lists stay as they are."
             )
             await self._inspect()
 
