@@ -46,6 +46,16 @@ class Step(Enum):
         "Create one with `assay init NAME --data FILE`, or change to its folder",
         "Move its folder back, or start the server where it is",
     )
+    ADD_LABEL = "add it to `labels`", "add it to “Labels, one per line” on the page Settings"
+    CHANGE_SCHEMA = (
+        "change `output_schema`",
+        "change “output_schema” in the text on the page Settings",
+    )
+    OPEN_LISTS = (
+        "take `enum` out of `output_schema`",
+        "take “enum” out of “output_schema” in the text on the page Settings, once the project is "
+        "created",
+    )
     OTHER_COLUMNS = "choose another column with --output", "press “Choose other columns”"
     NAME_MODEL = "Name it with --model", "Models are fetched on the page Models"
     OWN_MODEL = (

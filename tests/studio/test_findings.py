@@ -6,11 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from nicegui import Client
+from nicegui.elements.mixins.text_element import TextElement
+from nicegui.page import page
+
 from assay.data.checks import check
 from assay.data.problems import Problem
 from assay.example import Example
+from assay.project.addition import Addition
 from assay.studio.pages.start.columns import describe_unnamed
-from assay.studio.shared.findings import list_places
+from assay.studio.shared.findings import list_places, problems_card, tell_addition
 
 
 def test_each_repeated_row_names_its_own_original(tmp_path: Path) -> None:
@@ -40,3 +45,19 @@ def test_rows_that_name_a_document_which_is_not_there_are_told() -> None:
     assert said.startswith("2 rows name documents that are not among those uploaded: “c”. ")
     assert "No row's “source” is the name of" in (describe_unnamed(found, ["d.md"]) or "")
     assert "upload them below" in (describe_unnamed(found, []) or "")
+
+
+def test_what_is_to_be_done_is_said_in_words_of_the_studio(tmp_path: Path) -> None:
+    """No backquote is shown: a name is code, and a setting with a field is called like that."""
+    (path := tmp_path / "a.csv").write_text('text,label\nWhere is it?,lost\nWho?,"{1}"\n')
+    told = []
+    for rules in ({"labels": ["open", "closed"]}, {"task": "json"}, {}):
+        report = check(path, **cast("Any", rules))
+        found = [{"line": one.line, "problems": [one.to_dict()]} for one in report.problems]
+        with Client(page("/")) as client:
+            problems_card(report)
+            tell_addition(Addition("a.csv", 0, 0, 0, 2, tuple(found)))
+        texts = [one for one in client.elements.values() if isinstance(one, TextElement)]
+        told.append(" ".join(one.text for one in texts))
+    assert "add it to “Labels, one per line” on the page Settings." in told[0]
+    assert "`" not in "".join(told)

@@ -18,7 +18,7 @@ from assay.data.json_schema import mismatches, schema_validator
 from assay.data.mismatch import describe_mismatch
 from assay.data.privacy import find_private, mask
 from assay.data.statistics import Tokens
-from assay.errors import AssayError
+from assay.errors import AssayError, Step
 from assay.example import CALL_OPEN, Example, Message
 
 _PLACEHOLDER = re.compile(
@@ -93,7 +93,7 @@ class Rules:
             found.add(
                 "unknown-label",
                 f"{quote_label(output)} is not one of the {len(self.labels)} labels.",
-                f"Did you mean {close!r}?" if close else "Correct it, or add it to `labels`.",
+                f"Did you mean {close!r}?" if close else f"Correct it, or {Step.ADD_LABEL}.",
                 self._target,
             )
         if self.task == "json":
@@ -125,7 +125,7 @@ class Rules:
             yield (
                 "schema-mismatch",
                 f"the output does not have the project's form: {wrong}.",
-                "Correct the output, or change `output_schema`.",
+                f"Correct the output, or {Step.CHANGE_SCHEMA}.",
             )
 
     @cached_property

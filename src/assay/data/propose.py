@@ -15,6 +15,7 @@ from assay import json_reader
 from assay.config import GraderSpec, TaskKind, join_names, labels_in
 from assay.data.record_fields import warn_of_fields
 from assay.data.statistics import count_labels
+from assay.errors import Step
 from assay.example import Example
 from assay.quantities import say_count
 
@@ -118,8 +119,7 @@ def propose(
                 if closed := [name for name, field in fields.items() if "enum" in field]:
                     reasons.append(
                         "only values that stand in the examples can be answered in "
-                        f"{join_names(closed)} (closed lists); to allow others, take `enum` out of "
-                        "`output_schema`"
+                        f"{join_names(closed)} (closed lists); to allow others, {Step.OPEN_LISTS}"
                     )
                 records = [(line, record) for line, record in read if isinstance(record, dict)]
                 warnings = warn_of_fields(records, schema)

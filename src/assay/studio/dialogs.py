@@ -16,7 +16,7 @@ from assay.errors import AssayError, StoreError
 from assay.studio import widgets as w
 from assay.studio.browser import call_expression
 from assay.studio.session import as_sentence
-from assay.studio.words import stand_alone
+from assay.studio.words import quote_typed, stand_alone
 
 T = TypeVar("T")
 V = TypeVar("V", bound=ValidationElement[Any])
@@ -99,7 +99,7 @@ class ToldError(AssayError):
 def _notify_at_length(text: str, kind: Literal["warning", "negative"]) -> None:
     """A notice that says what to do: it stays while it is read, and can be closed."""
     ui.notify(
-        text,
+        quote_typed(text),
         type=kind,
         timeout=ERROR_MS,
         close_button="Close",
@@ -213,7 +213,7 @@ def say_at(text: str) -> str:
     """A sentence as it stands at a field: what it quotes of a long value is left out."""
     if len(text) > 2 * KEPT:
         text = f"{text[:KEPT]} … {text[-KEPT:]}"
-    return stand_alone(text)
+    return quote_typed(stand_alone(text))
 
 
 def lead_to(field: Element) -> None:

@@ -16,6 +16,7 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 from nicegui.elements.mixins.value_element import ValueElement
 
+from assay.compare.report import typed_names
 from assay.errors import AssayError
 from assay.studio.access import PREFIX
 from assay.studio.browser import lead_to_error, show_at_once
@@ -45,6 +46,14 @@ def text(content: str, style: str = "", tag: str = "p") -> TextElement:
     if style:
         made.classes(style)
     return made
+
+
+def sentence(content: str, style: str = "", tag: str = "p") -> None:
+    """A text in which something is typed, such as the name of a setting: what stands in backquotes
+    is shown as code, without them."""
+    with text("", style, tag):
+        for part, is_typed in typed_names.divide(content):
+            text(part, tag="code" if is_typed else "span")
 
 
 def title(content: str, under: str = "") -> None:
@@ -263,9 +272,9 @@ def failure(error: AssayError, title: str = "This could not be shown") -> None:
     with ui.element("div").classes("empty failure").props("role=alert"):
         ui.icon("error_outline").props("aria-hidden=true")
         text(title, tag="h2")
-        text(f"{error.where}: {error.what}" if error.where else stand_alone(error.what))
+        sentence(f"{error.where}: {error.what}" if error.where else stand_alone(error.what))
         if error.fix:
-            text(error.fix, "soft")
+            sentence(error.fix, "soft")
 
 
 def waiting(what: str) -> Element:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from assay.compare.report import typed_names
 from assay.errors import AssayError
 
 
@@ -40,3 +41,9 @@ def stand_alone(said: AssayError | str) -> str:
     text = str(said)
     is_named = isinstance(said, AssayError) and said.where is not None
     return text if is_named or not text.split(" ")[0].isalpha() else text[:1].upper() + text[1:]
+
+
+def quote_typed(text: str) -> str:
+    """A sentence for a place that shows no code: what is typed stands in quotes."""
+    parts = typed_names.divide(text)
+    return "".join(f"“{part}”" if is_typed else part for part, is_typed in parts)

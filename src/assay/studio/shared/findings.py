@@ -10,6 +10,7 @@ from assay.config import Columns, join_names
 from assay.data.checks import CheckReport, earlier_line
 from assay.data.formats import openai_turns
 from assay.data.problems import CODES, OF_THE_FILE, Problem
+from assay.errors import on_page
 from assay.project.addition import Addition
 from assay.project.start.from_file import FileFindings
 from assay.studio import widgets as w
@@ -82,9 +83,9 @@ def found_card(found: FileFindings, *, is_task_chosen: bool) -> None:
             )
         if found.draft is not None:
             for reason in found.draft.proposal.reasons:
-                w.text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
+                w.sentence(on_page(f"{reason[:1].upper()}{reason[1:]}."), "soft note")
             for warning in found.draft.proposal.warnings:
-                w.text(warning, "warn note")
+                w.sentence(on_page(warning), "warn note")
 
 
 def describe_columns(fields: Sequence[str], columns: Columns) -> str:
@@ -119,7 +120,7 @@ def problems_card(report: CheckReport) -> None:
     """Every kind of problem, with the rows where it stands."""
     if not report.counts:
         with w.card("tight"):
-            w.text("No problems found.", "good")
+            w.text("No problems in the rows themselves.", "good")
         return
     places: dict[str, list[Problem]] = defaultdict(list)
     for problem in report.problems:
@@ -147,18 +148,18 @@ def _problem(code: str, count: int, places: list[Problem]) -> None:
         with w.text("", tag="td"):
             w.badge(*KINDS[severity])
         with w.text("", tag="td"):
-            w.text(meaning[:1].upper() + meaning[1:] + ".", tag="div")
+            w.sentence(meaning[:1].upper() + meaning[1:] + ".", tag="div")
             if first is not None:
-                w.text(first.fix, "soft note", "div")
+                w.sentence(on_page(first.fix), "soft note", "div")
         w.text("all" if code in OF_THE_FILE else f"{count:,}", "number", "td")
         with w.text("", tag="td"):
             w.text(list_places(code, count, places), tag="div")
             if code in OF_THE_FILE:
                 for one in places[:SHOWN_PLACES]:
-                    w.text(one.message, "soft note", "div")
+                    w.sentence(one.message, "soft note", "div")
             elif first is not None and earlier_line(code, first.message) is None:
                 which = f"Line {first.line}: " if count > 1 else ""
-                w.text(f"{which}{first.message}", "soft note", "div")
+                w.sentence(f"{which}{first.message}", "soft note", "div")
 
 
 def list_places(code: str, count: int, places: Sequence[Problem]) -> str:
@@ -189,7 +190,7 @@ def tell_addition(addition: Addition) -> None:
             "warn note",
         )
     for sentence in addition.spelled_otherwise:
-        w.text(sentence, "warn note breaks")
+        w.sentence(sentence, "warn note breaks")
     for row in addition.rejected_rows:
-        whys = " ".join(f"{found['message']} {found['fix']}" for found in row["problems"])
-        w.text(f"Line {row['line']}: {whys}", "note breaks")
+        whys = " ".join(f"{found['message']} {on_page(found['fix'])}" for found in row["problems"])
+        w.sentence(f"Line {row['line']}: {whys}", "note breaks")

@@ -12,6 +12,7 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -24,6 +25,7 @@ from assay.studio.browser import call_expression
 from assay.studio.dialogs import ask_before_leaving, errors_at, notify, open_dialog, read_choice
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.controls import Controls, S
+from assay.studio.words import quote_typed
 
 LOOK_AFTER_S = 0.3
 """Typing that pauses so long is looked at."""
@@ -248,10 +250,10 @@ class FormAndText(ABC, Generic[S, D]):
             for problem in listed:
                 said = on_page(str(problem))
                 if problem.line is None:
-                    w.text(said, "bad note")
+                    w.sentence(said, "bad note")
                     continue
-                line = problem.line
-                w.button(said, lambda line=line: self._code.reveal_line(line), kind="problem")
+                show = partial(self._code.reveal_line, problem.line)
+                w.button(quote_typed(said), show, kind="problem")
 
     # -- saving
 

@@ -8,7 +8,6 @@ from assay.compare.report import assumptions, next_step, sizes, wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.errors import on_page
 from assay.studio import widgets as w
-from assay.studio.shared.sentence import sentence
 
 STYLES = {"recommend": "accent", "none": "lost", "cannot_tell": "open"}
 MEANINGS = {
@@ -71,19 +70,19 @@ def verdict_card(result: Result) -> None:
                 w.figure(
                     wording.seconds(best.latency_p50_s), "typical answer time", MEANINGS["latency"]
                 )
-        sentence(verdict.reason)
-        sentence(on_page(f"Next: {next_step.say(result)}"), "strong")
+        w.sentence(verdict.reason)
+        w.sentence(on_page(f"Next: {next_step.say(result)}"), "strong")
         if spent := assumptions.of_first_year(best):
-            sentence(spent)
+            w.sentence(spent)
         if assumed := assumptions.of_result(result):
-            sentence(on_page(assumed), "soft note")
+            w.sentence(on_page(assumed), "soft note")
         if decided := worth.deciding(result):
-            sentence(decided, "soft")
-        sentence(worth.fine_tuning(result))
+            w.sentence(decided, "soft")
+        w.sentence(worth.fine_tuning(result))
         for one in result.replacements:
-            sentence(one.sentence)
+            w.sentence(one.sentence)
         for warning in result.warnings:
-            sentence(on_page(warning), "warn note")
+            w.sentence(on_page(warning), "warn note")
 
 
 def warn_of_other_documents() -> None:
@@ -123,7 +122,7 @@ def _show_candidate(one: CandidateResult, style: str, beside: Mapping[str, str])
         with w.text("", tag="td"):
             w.term(one.name, _explain(one))
             for warning in one.warnings:
-                sentence(on_page(warning), "note warn", "div")
+                w.sentence(on_page(warning), "note warn", "div")
         figures = (*wording.figures(one).values(), *beside.values())
         for value in (wording.in_100(one.score), *figures):
             w.text(value, "number", "td")

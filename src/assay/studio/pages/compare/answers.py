@@ -27,7 +27,6 @@ from assay.studio.shared.grading import (
     explain_likeness,
     find_primary,
 )
-from assay.studio.shared.sentence import sentence
 from assay.studio.words import stand_alone
 
 SHOWN = 6
@@ -119,7 +118,7 @@ def _advise(spec: GraderSpec, rows: Sequence[AnswerRow], result: Result) -> None
     w.text(said[0], "warn")
     with ui.element("ul"):
         for line in said[1:]:
-            sentence(line, tag="li")
+            w.sentence(line, tag="li")
     with w.row():
         w.link("Choose the primary grader", "/settings?setting=primary")
         w.link("Replace the holdout", "/data")

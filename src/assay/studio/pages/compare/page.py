@@ -31,7 +31,6 @@ from assay.studio.session import PageContext
 from assay.studio.shared.changes import changes_line, describe_changes, list_changes
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.promotion import promotion_chooser
-from assay.studio.shared.sentence import sentence
 from assay.studio.shared.verdict import (
     MEANINGS,
     candidates_table,
@@ -207,7 +206,7 @@ def _show_pairs(result: Result) -> None:
         if explained := differences.intervals(result, named_pairs):
             w.text(explained, "note soft")
         if why := differences.why_recommended(result):
-            sentence(why, "note soft")
+            w.sentence(why, "note soft")
         columns = (
             "Pair",
             w.Number("Difference"),

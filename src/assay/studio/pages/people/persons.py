@@ -15,7 +15,6 @@ from assay.studio import widgets as w
 from assay.studio.access import ENTER
 from assay.studio.dialogs import confirm, enter_or_click, errors_at, lead_to, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
-from assay.studio.shared.sentence import sentence
 from assay.studio.words import format_time
 
 MEANINGS = {
@@ -73,7 +72,7 @@ async def people_tab(context: PageContext) -> None:
         ):
             w.code(f"{context.address}{ENTER}?once={secret}", f"Sign-in link for {name}")
             if is_of_this_computer(context.address):
-                sentence(ONLY_HERE, "warn note")
+                w.sentence(ONLY_HERE, "warn note")
         lead_to(card.props("tabindex=-1"))
 
     async def refresh() -> None:
@@ -125,7 +124,7 @@ def _show_person(
         w.text(format_time(person.created), tag="td")
         with w.cell("acts"):
             w.button("Create link", link, kind="link", name=f"Create link for {person.name}")
-            w.button("Remove", away, kind="link", name=f"Remove {person.name}")
+            w.button("Remove", away, kind="link danger", name=f"Remove {person.name}")
 
 
 def _show_form(
