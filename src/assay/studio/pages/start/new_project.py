@@ -30,11 +30,7 @@ from assay.studio.pages.start.label_names import LabelNames, describe_joins, lab
 from assay.studio.pages.start.proposal_form import ProposalForm
 from assay.studio.pages.start.turns import choose_turns
 from assay.studio.session import PageContext, Refresh, workspace_action
-from assay.studio.shared.findings import (
-    PERSONAL,
-    found_card,
-    problems_card,
-)
+from assay.studio.shared.findings import PERSONAL, found_card, problems_card
 from assay.studio.shared.upload import DocumentUpload, remove_document, show_unread
 from assay.studio.words import stand_alone
 
@@ -65,10 +61,16 @@ create_project = workspace_action("editor", from_file.create_from)
 
 
 class ProposalStep:
-    """What is in the file, and what is proposed; an answer of the person makes a new proposal."""
+    """What is in the file, and what is proposed; an answer of the person makes a new proposal.
 
-    def __init__(self, context: PageContext, refresh: Refresh) -> None:
+    Args:
+        failed: what is said of the last try to create it, until the next one; "" for nothing.
+    """
+
+    def __init__(self, context: PageContext, refresh: Refresh, failed: str = "") -> None:
         self._context, self._refresh = context, refresh
+        self._failed = w.text(failed, "bad")
+        self._failed.set_visibility(bool(failed))
         said = entries.read_entries(context.workspace)
         self._wanted, self._entries = said.options, said.form
         self._names = LabelNames(said.names, self._rename, self._keep)
@@ -127,7 +129,7 @@ class ProposalStep:
                     style="lost",
                 ):
                     if found.question.fix:  # it was not raised, which would have turned it
-                        w.text(on_page(found.question.fix, self._context.title), "soft")
+                        w.sentence(on_page(found.question.fix, self._context.title), "soft")
                     with w.row():
                         self._show_restart()
 
@@ -231,9 +233,8 @@ class ProposalStep:
                 for name in self._documents:
                     with w.row():
                         w.text(name, "note", "span")
-                        w.button(
-                            "Remove", partial(remove, name), kind="link", name=f"Remove {name}"
-                        )
+                        act, label = partial(remove, name), f"Remove {name}"
+                        w.button("Remove", act, kind="link danger", name=label)
 
     def _show_repairs(self, found: FileFindings, report: CheckReport) -> None:
         """What can be put right at once: in the copy that was uploaded, or the choice of columns.
@@ -386,6 +387,7 @@ class ProposalStep:
             machine_hours_per_month=chosen.machine_hours_per_month,
             abstain=chosen.abstain,
         )
+        self._failed.set_visibility(False)
         self._all.set_visibility(False)
         assert self._all.parent_slot is not None
         with self._all.parent_slot, ui.element("div") as card:

@@ -162,12 +162,13 @@ def _show_steps(now: Step) -> Element:
 
 
 async def _show_project(context: PageContext, now: Stage, refresh: Refresh) -> None:
+    failed = ""
     if now.creation is not None:
         if now.creation.error is None:
             creation_card(context, now.creation)
             return
-        w.text(f"The last try to create the project failed: {on_page(now.creation.error)}", "bad")
-    await ProposalStep(context, refresh).show()
+        failed = f"The last try to create the project failed: {on_page(now.creation.error)}"
+    await ProposalStep(context, refresh, failed).show()
 
 
 async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -> None:
@@ -182,7 +183,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         "seen.",
     ):
         if now.job is not None and now.job.status == "failed":
-            w.text(f"The last comparison failed. {job_error(now.job)}", "bad")
+            w.sentence(f"The last comparison failed. {job_error(now.job)}", "bad")
         estimated = ui.element("div").classes("stack gap")
 
         async def click() -> None:
