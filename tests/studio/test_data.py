@@ -40,6 +40,8 @@ def test_a_viewer_mends_nothing(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible(timeout=300_000)
+        expect(page.get_by_text("only an editor can change it")).to_be_visible()
+        expect(page.get_by_text("or correct it")).to_have_count(0)
         page.get_by_label("Containing").fill("answer was NEVER")
         page.get_by_role("gridcell", name="A row whose answer was never written").click()
         dialog = page.get_by_role("dialog")
@@ -130,7 +132,7 @@ def test_a_row_that_a_change_locks_is_said_to_be_locked(tmp_path: Path) -> None:
     assert told.startswith("The row was saved, and is not shown any more")
     assert tell_unseen(1, 0).startswith("1 row has the input of an earlier row with another output")
     assert "before a comparison opens" in tell_unseen(2, 0)
-    assert "“Replace the holdout”" in tell_unseen(2, 1)
+    assert "an editor can lock other examples with “Replace the holdout”" in tell_unseen(2, 1)
     assert words["text"] in held(workspace)
 
 

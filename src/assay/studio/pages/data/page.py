@@ -7,7 +7,7 @@ import asyncio
 from nicegui import ui
 from nicegui.element import Element
 
-from assay.errors import AssayError, DataError, HoldoutError
+from assay.errors import AssayError, DataError, HoldoutError, on_page
 from assay.progress import Progress
 from assay.project import rows
 from assay.project.holdout_summary import (
@@ -39,8 +39,8 @@ MEANINGS = {
 }
 _MEND = (
     "Correct the file itself, before a comparison opens the holdout.",
-    "The holdout was opened, so its rows cannot be corrected any more: “Replace the holdout” locks "
-    "other examples.",
+    "The holdout was opened, so its rows cannot be corrected any more: an editor can lock other "
+    "examples with “Replace the holdout”.",
 )
 """What to do of rows that contradict each other where they cannot be seen: before the holdout was
 opened, and after."""
@@ -79,6 +79,8 @@ async def build(context: PageContext) -> None:
             act=("Go to Start", "/"),
         )
         return
+    if not context.may("editor"):
+        w.text("You can view this; only an editor can change it.", "soft")
     openings = OpeningCount()
 
     async def count_openings() -> None:
@@ -120,7 +122,7 @@ async def build(context: PageContext) -> None:
             division, of = found
             if isinstance(division, DataError):
                 w.failure(division, "The examples cannot be split yet")
-                w.text("All rows are listed below and can be corrected there.", "soft note")
+                w.text("All rows are listed below, to be corrected there.", "soft note")
             else:
                 openings.show(division.openings)
                 _show_division(context, division, of, openings, refresh)
@@ -188,7 +190,7 @@ def _show_division(
             if of.counts["rejected"]:
                 w.figure(f"{of.counts['rejected']:,}", "left out", MEANINGS["rejected"])
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
-            w.text(warning, "warn note")
+            w.sentence(on_page(warning, context.title), "warn note")
         if of.unseen_contradictions:
             several = of.unseen_contradictions
             openings.add(w.text("", "warn note"), lambda count: tell_unseen(several, count))

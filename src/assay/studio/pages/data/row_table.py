@@ -13,7 +13,7 @@ from nicegui import app as pages_app
 from nicegui import events, ui
 
 from assay.data.problems import CODES
-from assay.errors import AssayError, HoldoutError, UsageError
+from assay.errors import AssayError, HoldoutError, UsageError, on_page
 from assay.example import Message
 from assay.project import row_edits, row_forecast, rows
 from assay.project.rows import Part, RowFilter, Rows
@@ -53,7 +53,7 @@ _UNLISTED = (
     "Rows of the holdout, and rows much like them, are not listed: a row that has been seen no "
     "longer measures anything. "
 )
-_OPENING = "Click a row, or press Enter on it, to see all of it or correct it."
+_OPENING = "Click a row, or press Enter on it, to see all of it{act}."
 _COPY = (
     " Lines are counted in {file}, the project's copy of your file, without repeated rows that "
     "were removed on Start."
@@ -143,7 +143,8 @@ class RowTable:
         self._context, self._refresh, self._view = context, refresh, view
         config = context.workspace.config
         copy = "" if config is None else _COPY.format(file=config.data.file)
-        with w.section("Rows", f"{_UNLISTED if of.is_divided else ''}{_OPENING}{copy}"):
+        opening = _OPENING.format(act=" or correct it" if context.may("editor") else "")
+        with w.section("Rows", f"{_UNLISTED if of.is_divided else ''}{opening}{copy}"):
             with w.row("top-aligned"):
                 there = {
                     str(part): name.capitalize()
@@ -259,11 +260,12 @@ class RowTable:
                 kind = {"rejected": "bad", "undivided": "warn"}.get(part, "good")
                 w.badge(PART_NAMES[part], kind)
             for one in problems:
-                w.text(stand_alone(f"{one['message']} {one['fix']}"), "warn note pre")
+                said = stand_alone(f"{one['message']} {on_page(one['fix'], self._context.title)}")
+                w.sentence(said, "warn note pre")
             show_turns(turns)
             if fixed is not None:
                 _show_texts(texts)
-                w.text(stand_alone(fixed), "soft note")
+                w.sentence(stand_alone(fixed), "soft note")
             inputs = make_inputs(record, may, read_labels(self._context))
 
             async def save() -> None:
@@ -283,7 +285,9 @@ class RowTable:
                     if wrong is not None:
                         tell_at(
                             inputs[find_place(list(inputs), wrong.field)],
-                            UsageError(wrong.message, fix=f"{wrong.fix} Nothing was saved."),
+                            UsageError(
+                                wrong.message, fix=f"{on_page(wrong.fix)} Nothing was saved."
+                            ),
                         )
                         return
                 # What is typed meanwhile would be lost without a word.
