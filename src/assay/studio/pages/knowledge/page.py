@@ -318,7 +318,7 @@ def _show_actions(context: PageContext, base: str, document: str, refresh: Refre
 
     w.button("View", look, kind="link", name=f"View {document}")
     if context.may("editor"):
-        w.button("Remove", erase, kind="link", name=f"Remove {document}")
+        w.button("Remove", erase, kind="link danger", name=f"Remove {document}")
 
 
 def explain_removal(releases: Sequence[str]) -> str:

@@ -108,10 +108,10 @@ def _show_actions(context: PageContext, name: str, line: dict[str, Any], refresh
     acts = [("Replace key", replace), ("Test", test)]
     if not line["consent"]:
         acts.append(("Give consent", consent))
-    if line["described"] != "assay.yaml":
-        acts.append(("Remove", forget))
     for label, act in acts:
         w.button(label, act, kind="link", name=f"{label}: {name}")
+    if line["described"] != "assay.yaml":
+        w.button("Remove", forget, kind="link danger", name=f"Remove: {name}")
 
 
 async def _ask_text(
