@@ -54,6 +54,37 @@ def test_a_row_is_mended_and_every_other_byte_stays(tmp_path: Path) -> None:
     assert file.read_bytes() == wanted
 
 
+def test_a_record_of_which_a_row_is_locked_is_not_opened(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+    records = []
+    for n in range(60):
+        said = " ".join(f"{w}{(n + 3) ** 5 % 99991}" for w in ("table", "near", "lake"))
+        record = conversation(said, "When?", f"at {n}", "None.")
+        call = {"name": "other" if n % 2 else "find", "arguments": "{}"}
+        record["messages"][3] |= {
+            "tool_calls": [{"id": "a", "type": "function", "function": call}],
+            "content": "",
+        }
+        records.append({**record, "tools": [tool]})
+    write_lines(tmp_path / "d.jsonl", records)
+    (tmp_path / "assay.yaml").write_text(
+        "version: 1\nname: clerk\ntask: tools\ncandidates: [prompt]\nprimary: call-exact\n"
+        "graders: [{name: call-exact}]\ndata: {file: d.jsonl, format: openai-turns}\n"
+    )
+    workspace = Workspace(tmp_path)
+    found = rows.open_rows(workspace)
+    locked = project_of(workspace).split_folder / "holdout.jsonl"
+    lines = {json.loads(line)["line"] for line in locked.read_text().splitlines()}
+    assert any(line % 2 == 0 for line in lines)  # whose second call does not fit
+    assert not lines & {row["line"] for row in found.page(RowFilter(), 0, 999)[0]}
+    for line in lines:
+        with pytest.raises(DataError, match="may be seen"):
+            row_edits.record(workspace, line)
+    seen = [row["line"] for row in found.page(RowFilter(part="rejected"), 0, 999)[0]]
+    assert len(seen) == 30 - sum(line % 2 == 0 for line in lines)
+    assert row_edits.record(workspace, seen[0]) == records[seen[0] - 1]
+
+
 def test_what_cannot_be_divided_any_more_is_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,9 +40,10 @@ def record(workspace: Workspace, line: int) -> Any:
 
     Raises:
         DataError: there is no such row among those that may be seen.
-        UsageError: rows of this kind of file cannot be changed here.
+        UsageError: rows of this kind of file cannot be changed here, or others of its record are
+            locked.
     """
-    open_visible_rows(workspace).problems_of(line)
+    open_visible_rows(workspace).refuse_locked(line)
     return record_at(data_file(workspace), line)
 
 
@@ -64,11 +65,12 @@ def change(
     Raises:
         DataError: there is no such row, it has changed since, or the encoding of a file outside
             the project lacks a character of it.
+        UsageError: other rows of its record are locked.
         HoldoutError: see above.
     """
     with workspace.store.lock(CHANGE_LOCK):  # what is put back holds nobody else's change
         visible = open_visible_rows(workspace, progress)
-        visible.problems_of(line)
+        visible.refuse_locked(line)
         file = data_file(workspace)
         with _divided_anew(workspace, file, visible.is_divided, progress):
             may_convert = _is_own(workspace, file)

@@ -20,33 +20,38 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from assay import json_reader
-from assay.chat.plain_calls import say_turn
 from assay.config import Config
 from assay.config.names import file_of
-from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
+from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE
 from assay.data.formats.hub import PREFIX
-from assay.data.formats.record import text_of
-from assay.data.problems import CODES, escape_surrogates
+from assay.data.problems import CODES
 from assay.data.split import has_split, visible_files
 from assay.errors import DataError, UsageError
 from assay.example import Example, Message, dump_examples
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
+from assay.project.row_files import (
+    InputOutput,
+    find_alike,
+    find_locked,
+    find_places,
+    read_problems,
+    texts_of,
+)
 from assay.project.workspace import Workspace, project_of
 from assay.store.files import new_folder, write_atomic_lines
 
 Part = Literal["train", "validation", "undivided", "rejected"]
 PARTS: tuple[Part, ...] = ("train", "validation", "undivided", "rejected")
 """`undivided` are the rows of a file that cannot be divided yet."""
-InputOutput = tuple[tuple[str, ...], tuple[str, ...]]
-"""Columns of the input and of the output."""
 SHORT = 240
 """Characters of a text in a page of rows."""
-CONTRADICTION = "contradiction"
 _CHECKED = "rows"
+_USABLE_FILE = "usable-lines"
+"""Eight bytes a row of the file that can be used: its line."""
 _opening = Lock()
 _latest: dict[Path, Rows] = {}
 _undivided: dict[tuple[Path, int, int, str], Rows] = {}
@@ -77,6 +82,9 @@ class Rows:
 
     Args:
         elsewhere: parts whose rows all stand in other files.
+        usable: the line of each row of the file that can be used; of rows that share one with a row
+            that is in no part, those in train and validation alone are shown, and not what was
+            found in them.
 
     Attributes:
         counts: rows by part.
@@ -91,26 +99,30 @@ class Rows:
         problems: Path,
         columns: InputOutput | None = None,
         elsewhere: Sequence[Part] = (),
+        usable: Sequence[int] = (),
     ) -> None:
         self._columns = columns
         # Kept open: whatever takes their place meanwhile, these rows stay what they were.
         self._files = {PARTS.index(part): file.open("rb") for part, file in files.items()}
         others = [PARTS.index(part) for part in elsewhere]
+        rejected = PARTS.index("rejected")
+        every = [
+            (0 if place in others else line, place, offset, size)
+            for place, file in self._files.items()
+            for line, offset, size in find_places(file)
+        ]
+        self._locked = find_locked(usable, (row[0] for row in every if row[1] != rejected))
         found = sorted(
-            (
-                (0 if place in others else line, place, offset, size)
-                for place, file in self._files.items()
-                for line, offset, size in _places(file)
-            ),
+            (row for row in every if row[1] != rejected or row[0] not in self._locked),
             key=lambda row: (row[0] == 0, row),
         )
         self._lines = array("Q", (line for line, _, _, _ in found))
         self._parts = bytes(place for _, place, _, _ in found)
         self._offsets = array("Q", (offset for _, _, offset, _ in found))
         self._sizes = array("Q", (size for _, _, _, size in found))
-        visible = frozenset(self._lines) - {0}
-        self._found, self.unseen_contradictions = _problems(problems, visible)
-        self._first = _alike(self._found, visible)
+        visible = frozenset(self._lines) - {0} - self._locked
+        self._found, self.unseen_contradictions = read_problems(problems, visible)
+        self._first = find_alike(self._found, visible)
         sizes = Counter(self._first.values())
         self.clusters = dict(sizes.most_common())
         self.counts = {part: self._parts.count(place) for place, part in enumerate(PARTS)}
@@ -139,6 +151,21 @@ class Rows:
         """Whether there is such a row in the file, and it may be seen."""
         return line > 0 and line in self._lines
 
+    def refuse_locked(self, line: int) -> None:
+        """See that the record at a line may be seen whole.
+
+        Raises:
+            DataError: no row of it may.
+            UsageError: some may not.
+        """
+        self.problems_of(line)
+        if line in self._locked:
+            raise UsageError(
+                "other rows of this record are locked away or left out, so it cannot be opened "
+                "here.",
+                where=f"line {line}",
+            )
+
     def problems_of(self, line: int) -> list[dict[str, Any]]:
         """What was found in a row.
 
@@ -157,7 +184,7 @@ class Rows:
         Raises:
             DataError: there is no such row.
         """
-        return _texts(self._row_at(row), self._columns)
+        return texts_of(self._row_at(row), self._columns)
 
     def turns_of(self, row: int, line: int) -> tuple[Message, ...]:
         """The turns of a row of a page; of one that is not used none, nor where the row is of
@@ -171,7 +198,7 @@ class Rows:
         rejected = PARTS.index("rejected")
         for row, line in enumerate(self._lines):
             if self._parts[row] != rejected:
-                yield line, _texts(self._read(row), self._columns)[1]
+                yield line, texts_of(self._read(row), self._columns)[1]
 
     def errors_of(self, line: int) -> list[dict[str, Any]]:
         """What keeps a row from being used; nothing of a row that may not be seen."""
@@ -193,12 +220,14 @@ class Rows:
 
     def _holding(self, text: str, rows: list[int]) -> list[int]:
         return [
-            row for row in rows if text in " ".join(_texts(self._read(row), self._columns)).lower()
+            row
+            for row in rows
+            if text in " ".join(texts_of(self._read(row), self._columns)).lower()
         ]
 
     def _row(self, row: int) -> dict[str, Any]:
         line = self._lines[row]
-        given, target = _texts(self._read(row), self._columns)
+        given, target = texts_of(self._read(row), self._columns)
         codes = dict.fromkeys(one["code"] for one in self._found.get(line, ()))
         return {
             "row": row,
@@ -234,9 +263,17 @@ def open_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:
     with _opening:
         manifest = project.split(progress)
         folder = workspace.store.folder / "cache" / _CHECKED / manifest.key[:32]
-        if not folder.is_dir():
+        if not (folder / _USABLE_FILE).is_file():
+            lines = array("Q")
             with new_folder(folder) as draft:
-                check_file(None, folder=workspace.root, out=draft, progress=progress)
+                check_file(
+                    None,
+                    folder=workspace.root,
+                    out=draft,
+                    keep=lambda example: lines.append(example.line),
+                    progress=progress,
+                )
+                (draft / _USABLE_FILE).write_bytes(lines.tobytes())
         for old in folder.parent.iterdir():
             if old != folder:
                 shutil.rmtree(old, ignore_errors=True)
@@ -317,7 +354,8 @@ def _loaded(
         "validation": validation,
         "rejected": checked / REJECTED_FILE,
     }
-    return Rows(files, checked / PROBLEMS_FILE, columns, elsewhere)
+    usable = array("Q", (checked / _USABLE_FILE).read_bytes())
+    return Rows(files, checked / PROBLEMS_FILE, columns, elsewhere, usable)
 
 
 def data_file(workspace: Workspace) -> Path:
@@ -335,61 +373,3 @@ def data_file(workspace: Workspace) -> Path:
 def _columns(config: Config) -> InputOutput | None:
     found = config.data.columns
     return None if found is None else (tuple(found.input), tuple(found.output))
-
-
-def _places(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """(line in the data file, where its JSON is in this one, bytes of it) of each row."""
-    offset = 0
-    for text in file:
-        yield int(json_reader.read(text).get("line") or 0), offset, len(text)
-        offset += len(text)
-
-
-def _problems(file: Path, visible: frozenset[int]) -> tuple[dict[int, list[dict[str, Any]]], int]:
-    """What was found, by line, of rows that may be seen; of the others how many contradict
-    an earlier one."""
-    found: dict[int, list[dict[str, Any]]] = {}
-    contradictions = 0
-    with file.open(encoding="utf-8") as lines:
-        for text in lines:
-            one = json_reader.read(text)
-            if one["line"] in visible and one["code"] in CODES:
-                found.setdefault(one["line"], []).append(one)
-            elif one["code"] == CONTRADICTION:
-                contradictions += 1
-    return found, contradictions
-
-
-def _alike(found: dict[int, list[dict[str, Any]]], visible: frozenset[int]) -> dict[int, int]:
-    """Line -> the first line of the rows that it is like, itself among them."""
-    first: dict[int, int] = {}
-    for line in sorted(found):
-        for one in found[line]:
-            earlier = earlier_line(one["code"], one["message"])
-            if earlier in visible:
-                root = first.setdefault(earlier, earlier)
-                first[line] = root
-    return first
-
-
-def _texts(read: dict[str, Any], columns: InputOutput | None) -> tuple[str, str]:
-    """Input and output of a row of a split, or of a rejected one as far as it can be shown.
-
-    Args:
-        columns: that a rejected row has them in, where it is one of a table.
-    """
-    if "messages" in read:
-        turns = [turn for turn in read["messages"] if turn["role"] not in ("system", "developer")]
-        *given, target = [say_turn(Message.from_dict(turn)) for turn in turns] or [""]
-        return "\n".join(given), target
-    raw = read.get("raw")
-    if isinstance(raw, dict) and columns is not None:
-        filled = [[text_of(raw[name]) for name in names if name in raw] for names in columns]
-        left, right = ("\n".join(texts) for texts in filled)
-    elif isinstance(raw, dict):
-        left, right = "\n".join(f"{name}: {text_of(value)}" for name, value in raw.items()), ""
-    elif isinstance(raw, list):
-        left, right = " | ".join(map(text_of, raw)), ""
-    else:
-        left, right = text_of(raw), ""
-    return escape_surrogates(left), escape_surrogates(right)
