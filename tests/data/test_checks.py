@@ -326,7 +326,9 @@ def test_a_rejected_row_that_is_not_utf_8_is_kept_as_it_was(tmp_path: Path, name
 
 def test_valid_examples_are_handed_on_in_order(tmp_path: Path) -> None:
     kept: list[Example] = []
-    checked(tmp_path, [GOOD[0], {"q": "", "a": "x"}, *GOOD[1:]], keep=kept.append)
+    checked(
+        tmp_path, [GOOD[0], {"q": "", "a": "x"}, *GOOD[1:]], keep=lambda one, _: kept.append(one)
+    )
     assert [e.output for e in kept] == ["one", "two", "three", "four"]
 
 

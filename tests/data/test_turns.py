@@ -130,6 +130,12 @@ def test_a_row_does_not_repeat_the_one_it_goes_on_from(tmp_path: Path) -> None:
     assert report.counts == {"duplicate": 3, "email": 1, "few-rows": 1}
     assert {one.line for one in report.problems if one.code == "duplicate"} == {3}
     assert (report.exact, report.near) == (3, 0)
+    # Rows of one record in another format are no dialogue, whatever their group.
+    asked = [{"input": "1 2", "output": word} for word in ("3", "3", "4")]
+    record = {"id": "t", "group": "g", "instruction": "Add the numbers.", "instances": asked}
+    report = check(write(tmp_path / "s.jsonl", [record]))
+    assert report.format == "self-instruct"
+    assert (report.counts["duplicate"], report.counts["contradiction"]) == (1, 1)
 
 
 def test_a_dialogue_is_on_one_side(tmp_path: Path) -> None:
@@ -175,6 +181,11 @@ def test_dialogues_with_calls_are_proposed_to_be_cut(tmp_path: Path) -> None:
     whole = dialogue("Bern")
     turns, format = counted(whole, dialogue("Oslo"), {"messages": [user("Hi"), said("Hello.")]})
     assert (turns.records, turns.rows, turns.calling, format) == (3, 7, 2, TURNS)
+    array = tmp_path / "one-line.json"
+    array.write_text(json.dumps(dialogues(4)))
+    counted_there = count_turns(array, detect(array), 1000)
+    assert counted_there is not None
+    assert (counted_there.records, counted_there.rows) == (4, 12)
     # A row was made of each turn already.
     turns, format = counted(whole, {**whole, "messages": whole["messages"][:4]})
     assert (turns.are_cut, format) == (True, "openai-chat")
@@ -201,3 +212,9 @@ def test_dialogues_are_added_whole_and_once(tmp_path: Path) -> None:
     assert (addition.added, addition.repeated, addition.unfit) == (1, 1, 0)
     assert row.record == dialogues(3)[2]
     assert len(row.texts) == 3
+    (tmp_path / "more.json").write_text(json.dumps(dialogues(4, start=1)))  # all in line 1
+    addition, added = find_new_rows(
+        Workspace(tmp_path), tmp_path / "more.json", mask=False, may_convert=True, progress=SILENT
+    )
+    assert (addition.added, addition.repeated) == (3, 1)
+    assert [row.record for row in added] == dialogues(3, start=2)

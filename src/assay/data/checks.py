@@ -25,6 +25,7 @@ from assay.chat.template import Template
 from assay.config import Columns, TaskKind
 from assay.data.contents import Rules
 from assay.data.duplicates import DuplicateIndex, Groups
+from assay.data.formats import openai_turns
 from assay.data.label_checks import find_label_problems
 from assay.data.normal import key64, normalise
 from assay.data.problems import CODES, Problem, json_line, problem
@@ -121,7 +122,7 @@ def check(
     context_length: int | None = None,
     system_prompt: str | None = None,
     out: Path | None = None,
-    keep: Callable[[Example], None] | None = None,
+    keep: Callable[[Example, int], None] | None = None,
     progress: Progress = SILENT,
 ) -> CheckReport:
     """Read a file and find every problem in it.
@@ -135,7 +136,7 @@ def check(
         context_length: longer examples are rejected.
         system_prompt: counted with examples that bring none of their own.
         out: folder for `problems.jsonl` and `rejected.jsonl` (all of them, one JSON a line).
-        keep: is given every valid example, in order.
+        keep: is given every valid example and the number of its record, in order.
 
     Raises:
         DataError: the file as a whole cannot be read.
@@ -146,11 +147,12 @@ def check(
     rows = read(path, format, columns, progress=progress)
     with tempfile.TemporaryDirectory(prefix="assay-check-") as name:
         scratch = Path(name)
-        with _Pass(str(path), rules, scratch, guess_task) as state:
+        is_cut = (format or detected.format) == openai_turns.NAME
+        with _Pass(str(path), rules, scratch, guess_task, is_cut) as state:
             for row in rows:
                 example = state.take(row)
                 if example is not None and keep is not None:
-                    keep(example)
+                    keep(example, row.record)
             groups = state.index.groups(budget=NEAR_BUDGET, progress=progress)
             shown: list[Problem] = []
             lines = _tallied(state.all_problems(groups), state.counts, shown)
@@ -194,9 +196,15 @@ def _write(out: Path | None, name: str, lines: Iterable[str]) -> None:
 
 
 class _Pass:
-    """What is remembered of the rows gone by: about 100 bytes each, the rest on disk."""
+    """What is remembered of the rows gone by: about 100 bytes each, the rest on disk.
 
-    def __init__(self, file: str, rules: Rules, scratch: Path, guess_task: bool) -> None:
+    Args:
+        is_cut: the rows of a record are the turns of one dialogue.
+    """
+
+    def __init__(
+        self, file: str, rules: Rules, scratch: Path, guess_task: bool, is_cut: bool
+    ) -> None:
         self.file, self.rules, self._guess_task = file, rules, guess_task
         self.records = self.rows = self.valid = 0
         self.counts: Counter[str] = Counter()
@@ -204,8 +212,8 @@ class _Pass:
         self.index = DuplicateIndex(scratch)
         self._spellings = Spellings(rules.task or ("label" if guess_task else None))
         self._judge = RowJudge(file, rules)
-        self._line, self._dialogue, self._told = -1, 0, set[Problem]()
-        self._dialogues = array("Q")
+        self._record, self._is_cut, self._told = 0, is_cut, set[Problem]()
+        self._records = array("Q")
         self._lines = array("Q")
         self._outputs = array("Q")
         self._problems = (scratch / PROBLEMS_FILE).open("w+", encoding="utf-8")
@@ -222,12 +230,11 @@ class _Pass:
     def take(self, row: Row) -> Example | None:
         """Judge one row; the example when it can be used."""
         self.rows += 1
-        self.records += row.line != self._line
-        group = None if row.example is None else row.example.group
-        dialogue = 0 if group is None else key64(f"{row.line} {group}")
-        if not dialogue or dialogue != self._dialogue:
+        is_next = row.record != self._record
+        self.records += is_next
+        if is_next or not self._is_cut:
             self._told.clear()
-        self._line, self._dialogue = row.line, dialogue
+        self._record = row.record
         example, problems, tokens = self._judge.judge(row)
         for one in problems:
             # The turns of a dialogue stand in all of its later rows.
@@ -242,7 +249,7 @@ class _Pass:
         self._spellings.add(example.output, row.line)
         self.index.add(normalise(example.input))
         self._lines.append(row.line)
-        self._dialogues.append(dialogue)
+        self._records.append(row.record)
         self._outputs.append(key64(example.output.strip()))
         return example
 
@@ -293,7 +300,7 @@ class _Pass:
             first, cluster = int(groups.first[row]), int(groups.cluster[row])
             outputs = said.setdefault(first, set()) if first in repeated else set()
             like = first if first != row else cluster
-            if self._dialogues[row] and self._dialogues[like] == self._dialogues[row]:
+            if self._is_cut and like != row and self._records[like] == self._records[row]:
                 pass  # it goes on from that row, and need not say more
             elif first != row:
                 code = "several-outputs" if several else "contradiction"

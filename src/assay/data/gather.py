@@ -114,7 +114,7 @@ class ExampleSource:
             template=self.template,
             context_length=self.context_length,
             system_prompt=self.config.system_prompt,
-            keep=kept.append,
+            keep=lambda example, _: kept.append(example),
             progress=self.progress,
         )
         found.rows += report.rows

@@ -30,12 +30,14 @@ class Row:
         problems: what was found while reading it; findings on the file itself are on its first row.
         raw: the parsed record (text where it could not be parsed), for the file of rejected rows.
         line: its first line, counted from 1 (the row number in Parquet and Excel).
+        record: number of its record, counted from 1: several records may begin in one line.
     """
 
     example: Example | None
     problems: tuple[Problem, ...]
     raw: Any
     line: int
+    record: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ def _rows(content: FileInspection, shape: Shape | None, progress: Progress) -> I
             if number % 1000 == 0:
                 task.advance(1000)
             if raw.problems:
-                yield Row(None, (*pending, *raw.problems), raw.value, raw.line)
+                yield Row(None, (*pending, *raw.problems), raw.value, raw.line, number)
                 pending = ()
                 continue
             for row in _examples(raw, shape, number, found, pending):
@@ -278,13 +280,13 @@ def _examples(
             f"the fields of this record do not match any known format: {fields}.",
             "Set which fields are the input and the output.",
         )
-        yield Row(None, (*pending, *found.problems), raw.value, raw.line)
+        yield Row(None, (*pending, *found.problems), raw.value, raw.line, number)
         return
     parts = shape.parts(raw.value)
     for index, part in enumerate(parts, start=1):
         found.start(raw.line)
         id = f"row-{number}" if len(parts) == 1 else f"row-{number}/{index}"
         for record, example in shape.read(part, id, found):
-            yield Row(example, (*pending, *found.problems), record, raw.line)
+            yield Row(example, (*pending, *found.problems), record, raw.line, number)
             pending = ()
             found.start(raw.line)

@@ -65,7 +65,7 @@ def count_turns(
     records = rows = calling = 0
     wholes, beginnings = set[str](), set[str]()
     found = islice(read(path, openai_turns.NAME, progress=progress), most)
-    for _, of_record in groupby(found, key=attrgetter("line")):
+    for _, of_record in groupby(found, key=attrgetter("record")):
         examples = [row.example for row in of_record if row.example is not None]
         if not examples:
             continue

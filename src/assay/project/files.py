@@ -34,7 +34,7 @@ def check_file(
     guess_task: bool = False,
     model: str | None = None,
     out: Path | None = None,
-    keep: Callable[[Example], None] | None = None,
+    keep: Callable[[Example, int], None] | None = None,
     progress: Progress = SILENT,
 ) -> CheckReport:
     """Find every problem of a file; None is the data of the project in `folder`.

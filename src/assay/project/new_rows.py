@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +129,10 @@ def find_new_rows(
     hide = RecordMask(ours, Rules(config.task, config.labels, config.output_schema))
     candidates: list[_Candidate] = []
     unfit = repeated = 0
-    for line, of_record in groupby(kept, key=attrgetter("line")):
-        for made in records_of(list(of_record)):
+    for number, of_record in groupby(kept, key=itemgetter(0)):
+        examples = [example for _, example in of_record]
+        for made in records_of(number, examples):
+            line = examples[0].line
             candidate = None if made is None else _candidate(ours, hide, line, made)
             if candidate is None or not candidate.examples:
                 unfit += 1
@@ -193,9 +195,10 @@ def find_new_rows(
 
 def _check(
     file: Path, theirs: DetectedFormat, config: Config, progress: Progress
-) -> tuple[list[Example], int, list[dict[str, Any]]]:
-    """The examples of a file that can be used, how many rows cannot, and the first of those."""
-    kept: list[Example] = []
+) -> tuple[list[tuple[int, Example]], int, list[dict[str, Any]]]:
+    """The examples of a file that can be used, each after the number of its record; how many rows
+    cannot, and the first of those."""
+    kept: list[tuple[int, Example]] = []
     with tempfile.TemporaryDirectory(prefix="assay-add-") as name:
         report = check(
             file,
@@ -206,7 +209,7 @@ def _check(
             schema=config.output_schema,
             system_prompt=config.system_prompt,
             out=Path(name),
-            keep=kept.append,
+            keep=lambda example, record: kept.append((record, example)),
             progress=progress,
         )
         with (Path(name) / REJECTED_FILE).open(encoding="utf-8") as lines:
@@ -254,9 +257,9 @@ def _without_unwritable(
     return [row for place, row in enumerate(fresh) if place not in lacks], rejected
 
 
-_RecordsOf = Callable[[list[Example]], list[dict[str, Any] | None]]
-"""The records that a row of a file, which may hold several examples, is in the project's file; None
-of a conversation that does not fit a row."""
+_RecordsOf = Callable[[int, list[Example]], list[dict[str, Any] | None]]
+"""The records that one of a file, given by its number and its examples, is in the project's file;
+None of a conversation that does not fit a row."""
 
 
 def _match(
@@ -270,7 +273,7 @@ def _match(
         if theirs.format == ours.format:
             return theirs, _records_of(file)
         if ours.format in (openai_chat.SHAPE.name, openai_turns.NAME):
-            return theirs, lambda examples: [conversation(one) for one in examples]
+            return theirs, lambda _, examples: [conversation(one) for one in examples]
         raise UsageError(
             f"this file is {theirs.format}, and the project's is {ours.format}.",
             where=str(file),
@@ -294,7 +297,7 @@ def _match(
         named = {} if columns.id is None else {columns.id: f"added-{_key(example):016x}"}
         return None if made is None else {**named, **made}
 
-    return theirs, lambda examples: [row(one) for one in examples]
+    return theirs, lambda _, examples: [row(one) for one in examples]
 
 
 def _bring(columns: Columns) -> str:
@@ -304,11 +307,11 @@ def _bring(columns: Columns) -> str:
 def _records_of(file: Path, fields: Collection[str] | None = None) -> _RecordsOf:
     """Finds the record of examples as it stands in their file; of its fields these, if any are
     named."""
-    records = {raw.line: raw.value for raw in inspect_file(file).records()}
+    records = [raw.value for raw in inspect_file(file).records()]
     if fields is None:
-        return lambda examples: [records[examples[0].line]]
-    return lambda examples: [
-        {name: value for name, value in records[examples[0].line].items() if name in fields}
+        return lambda number, _: [records[number - 1]]
+    return lambda number, _: [
+        {name: value for name, value in records[number - 1].items() if name in fields}
     ]
 
 

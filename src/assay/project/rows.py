@@ -270,7 +270,7 @@ def open_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:
                     None,
                     folder=workspace.root,
                     out=draft,
-                    keep=lambda example: lines.append(example.line),
+                    keep=lambda example, _: lines.append(example.line),
                     progress=progress,
                 )
                 (draft / _USABLE_FILE).write_bytes(lines.tobytes())
@@ -327,7 +327,13 @@ def open_undivided(workspace: Workspace, why: DataError, progress: Progress = SI
             return known
         folder = Path(name)
         read: list[Example] = []
-        check_file(None, folder=workspace.root, out=folder, keep=read.append, progress=progress)
+        check_file(
+            None,
+            folder=workspace.root,
+            out=folder,
+            keep=lambda example, _: read.append(example),
+            progress=progress,
+        )
         write_atomic_lines(folder / "undivided.jsonl", dump_examples(read))
         files: dict[Part, Path] = {
             "undivided": folder / "undivided.jsonl",

@@ -95,7 +95,7 @@ def write_examples(
             context_length=context_length,
             system_prompt=config.system_prompt if config else None,
             out=scratch / "found",
-            keep=kept.append,
+            keep=lambda example, _: kept.append(example),
         )
         rejected = [
             json_line(_rejection(traces[row["line"] - 1], row))
