@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from tests.generate.tiny import byte_tokenizer
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.checks import check
+from assay.data.contents import Rules
 from assay.data.dataset import prepare
 from assay.data.formats import openai_turns
 from assay.data.read import detect, read
+from assay.data.record_mask import RecordMask
 from assay.data.turns import choose_format, count_turns
 from assay.errors import DataError
 from assay.evaluate.dialogues import dialogues_of
@@ -119,6 +122,15 @@ def test_a_dialogue_whose_rows_would_fill_the_disk_is_refused(
     assert [one.code for one in row.problems] == ["dialogue-too-large"]
     monkeypatch.setattr(openai_turns, "LINE_LIMIT", 3 * size)
     assert len(list(read(file, TURNS))) == 3
+
+
+def test_a_row_stays_usable_where_another_of_its_dialogue_is_not(tmp_path: Path) -> None:
+    box = "sales@firm.ch"
+    turns = [user("It is ada@lovelace.org."), said(box), user("Really?"), said("Yes.")]
+    form = replace(detect(write(tmp_path / "d.jsonl", [{"messages": turns}])), format=TURNS)
+    masked = RecordMask(form, Rules("label", [box, "help@firm.ch"]))({"messages": turns})
+    asked, *rest = masked["messages"]
+    assert (asked["content"], rest) == ("It is <e-mail address>.", turns[1:])
 
 
 def test_a_row_does_not_repeat_the_one_it_goes_on_from(tmp_path: Path) -> None:

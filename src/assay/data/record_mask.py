@@ -56,15 +56,17 @@ class RecordMask:
         if masked == record:
             return masked
         before, after = read_record(self._form, record), read_record(self._form, masked)
-        if len(after) < len(before) or (self._are_usable(before) and not self._are_usable(after)):
+        if len(after) < len(before) or self._count_usable(after) < self._count_usable(before):
             return self._with_answers(masked, record, before)
         return masked
 
-    def _are_usable(self, examples: list[Example]) -> bool:
-        found = RecordProblems("")
+    def _count_usable(self, examples: list[Example]) -> int:
+        usable = 0
         for example in examples:
+            found = RecordProblems("")
             self._rules.judge(example, found)
-        return not found.failed
+            usable += not found.failed
+        return usable
 
     def _with_answers(
         self, masked: dict[str, Any], record: dict[str, Any], examples: list[Example]

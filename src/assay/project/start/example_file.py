@@ -157,7 +157,10 @@ def remove_repeats(workspace: Workspace, columns: Columns | None) -> int:
 
 
 def mask_personal_data(
-    workspace: Workspace, columns: Columns | None, proposal: Proposal | None
+    workspace: Workspace,
+    columns: Columns | None,
+    proposal: Proposal | None,
+    format: str | None = None,
 ) -> int:
     """Replace secrets and personal data in the uploaded file by their kind (`RecordMask`); in how
     many rows.
@@ -166,6 +169,7 @@ def mask_personal_data(
         columns: that were chosen; None: as they are found.
         proposal: by which an answer is a label, or a value of few, which stays; None: there is
             none.
+        format: by which the file is read; None: as it is found.
 
     Raises:
         UsageError: rows of this kind of file cannot be changed here.
@@ -173,7 +177,8 @@ def mask_personal_data(
     rules = Rules()
     if proposal is not None:
         rules = Rules(proposal.task, proposal.labels, proposal.schema)
-    mask = RecordMask(detect(_uploaded(workspace), columns), rules)
+    form = detect(_uploaded(workspace), columns)
+    mask = RecordMask(replace(form, format=format or form.format), rules)
     return _rewrite(workspace, lambda _, record: mask(record))
 
 

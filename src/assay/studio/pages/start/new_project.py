@@ -260,7 +260,8 @@ class ProposalStep:
             draft = found.draft
             columns = self._wanted.columns if draft is None else draft.columns
             proposal = None if draft is None else draft.proposal
-            count = await self._context.do(mask_personal_data, columns, proposal)
+            format = None if draft is None else draft.detected.format
+            count = await self._context.do(mask_personal_data, columns, proposal, format)
             notify(
                 f"Personal data is replaced in {say_count(count, 'row')}. IDs and groups that are "
                 "no input, labels and values of closed lists stay as they are."
