@@ -21,12 +21,12 @@ def choose_turns(drafted: Draft, choose: Callable[[str], Awaitable[None]]) -> No
     if drafted.turns is None:
         return
     names = {
-        openai_turns.NAME: f"Every turn of the assistant ({say_count(drafted.turns.rows, 'row')})",
-        openai_chat.SHAPE.name: "The last turn of each conversation "
-        f"({say_count(drafted.turns.records, 'row')})",
+        openai_turns.NAME: f"Each turn of the assistant ({say_count(drafted.turns.rows, 'row')})",
+        openai_chat.SHAPE.name: "Each conversation "
+        f"({say_count(drafted.turns.records, 'row')}): all turns learned, the last one measured",
     }
     made = w.field(
-        "What is learned and measured",
+        "What is a row",
         ui.select(names, value=drafted.detected.format),
         "Rows of one conversation stay together.",
     )
