@@ -111,6 +111,15 @@ def test_turns_that_are_not_to_be_learned_are_no_rows(tmp_path: Path) -> None:
     )
     assert (row.output, row.references) == ("Yes.", ())  # which speak of another turn
 
+    def codes(*turns: dict[str, Any]) -> list[str]:
+        [row] = read(write(tmp_path / "d.jsonl", [{"messages": list(turns)}]), TURNS)
+        assert row.example is None
+        return [one.code for one in row.problems if one.severity == "error"]
+
+    assert codes(*greeted[:2]) == ["nothing-trained"]
+    assert codes(*greeted[:3]) == ["nothing-trained"]
+    assert codes(user("Hi"), said("Hello.", weight=False)) == ["bad-weight"]
+
 
 def test_a_dialogue_whose_rows_would_fill_the_disk_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +131,13 @@ def test_a_dialogue_whose_rows_would_fill_the_disk_is_refused(
     assert [one.code for one in row.problems] == ["dialogue-too-large"]
     monkeypatch.setattr(openai_turns, "LINE_LIMIT", 3 * size)
     assert len(list(read(file, TURNS))) == 3
+    monkeypatch.setattr(openai_turns, "FILE_LIMIT", 3 * size)
+    with pytest.raises(DataError, match="dialogues of this file") as refused:
+        list(read(write(file, [dialogue("Bern"), dialogue("Oslo")]), TURNS))
+    assert refused.value.where == f"{file}, line 2"
+    turns = count_turns(file, detect(file), 1000)  # which makes no rows
+    assert turns is not None
+    assert turns.rows == 6
 
 
 def test_a_row_stays_usable_where_another_of_its_dialogue_is_not(tmp_path: Path) -> None:
@@ -198,9 +214,18 @@ def test_dialogues_with_calls_are_proposed_to_be_cut(tmp_path: Path) -> None:
     counted_there = count_turns(array, detect(array), 1000)
     assert counted_there is not None
     assert (counted_there.records, counted_there.rows) == (4, 12)
+    first = count_turns(array, detect(array), 5)  # no half of a dialogue is counted
+    assert first is not None
+    assert (first.records, first.rows, first.is_all) == (2, 6, False)
+    assert first.describe(by_turns=True).startswith("the first 2 conversations, 2 of which call")
     # A row was made of each turn already.
-    turns, format = counted(whole, {**whole, "messages": whole["messages"][:4]})
+    begun = [{**whole, "messages": whole["messages"][:end]} for end in (2, 4)]
+    turns, format = counted(*begun, whole)
     assert (turns.are_cut, format) == (True, "openai-chat")
+    assert "so that each turn has a row" in turns.describe(by_turns=False)
+    # One short conversation that others begin with says nothing of them.
+    turns, format = counted(begun[0], whole, dialogue("Oslo"), dialogue("Kiel"))
+    assert (turns.are_cut, turns.is_all, format) == (False, True, TURNS)
     # Nothing is called, or by the last turn alone.
     plain = {"messages": [user("Hi"), said("Hello."), user("Bye"), said("Bye.")]}
     assert counted(plain) == (None, "openai-chat")

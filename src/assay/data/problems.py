@@ -56,7 +56,10 @@ CODES: dict[str, tuple[Severity, str]] = {
     "unsupported-content": ("error", "images, audio or files in a turn; Assay reads text"),
     "reasoning-left-out": ("notice", "reasoning parts of a turn, which are not part of the answer"),
     "bad-weight": ("error", "a weight that is not 0 or 1"),
-    "nothing-trained": ("error", "every assistant turn has weight 0"),
+    "nothing-trained": (
+        "error",
+        "every assistant turn has weight 0; of a whole dialogue, or comes before any other turn",
+    ),
     "target-not-trained": ("warning", "the last turn, which is measured, has weight 0"),
     "dialogue-too-large": ("error", "a dialogue whose rows together take more than 64 MB"),
     # Tools

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
-from operator import attrgetter
 from pathlib import Path
 
 from assay.data.dialogues import content_of
 from assay.data.formats import openai_chat, openai_turns
-from assay.data.read import DetectedFormat, read
+from assay.data.formats.record import RecordProblems
+from assay.data.inspection import inspect_file
+from assay.data.read import DetectedFormat
 from assay.errors import DataError
 from assay.example import Example, json_sha256
-from assay.progress import SILENT, Progress
 from assay.quantities import say_count
 
 
@@ -24,13 +23,15 @@ class TurnCounts:
         records: conversations.
         rows: turns of the assistant that are learned.
         calling: conversations in which a function is called before the last of these turns.
-        are_cut: some conversation begins another one: a row was made of each turn already.
+        are_cut: most of several turns begin with another one: a row was made of each turn already.
+        is_all: whether the file holds no more.
     """
 
     records: int
     rows: int
     calling: int
     are_cut: bool
+    is_all: bool
 
     @property
     def is_proposed(self) -> bool:
@@ -39,45 +40,54 @@ class TurnCounts:
 
     def describe(self, *, by_turns: bool) -> str:
         """What becomes of the conversations, a clause."""
+        first = "" if self.is_all else "the first "
         held = (
-            f"{say_count(self.records, 'conversation')}, {self.calling} of which call a function "
-            "before their last turn"
+            f"{first}{say_count(self.records, 'conversation')}, {self.calling} of which call a "
+            "function before their last turn"
         )
         if by_turns:
             return (
                 f"{held}: each turn of the assistant is a row, {self.rows} in all, and the rows of "
                 "a conversation stay together"
             )
+        if self.are_cut:
+            held += "; most of several turns begin with another one, so that each turn has a row"
         return f"{held}: only the last turn of each is measured"
 
 
-def count_turns(
-    path: Path, detected: DetectedFormat, most: int, progress: Progress = SILENT
-) -> TurnCounts | None:
+def count_turns(path: Path, detected: DetectedFormat, most: int) -> TurnCounts | None:
     """How many turns the conversations of a file hold; None where no function is called before the
     last one of any.
 
     Args:
-        most: rows that are looked at.
+        most: rows of which no further conversation is looked at.
     """
     if detected.format != openai_chat.SHAPE.name:
         return None
     records = rows = calling = 0
-    wholes, beginnings = set[str](), set[str]()
-    found = islice(read(path, openai_turns.NAME, progress=progress), most)
-    for _, of_record in groupby(found, key=attrgetter("record")):
-        examples = [row.example for row in of_record if row.example is not None]
-        if not examples:
+    is_all = True
+    dialogues: list[list[str]] = []
+    for raw in inspect_file(path, openai_turns.NAME).records():
+        if raw.problems:
+            continue
+        if rows >= most:
+            is_all = False
+            break
+        [part] = openai_turns.parts(raw.value)
+        example = openai_chat.example(part, "", RecordProblems(""))
+        targets = [] if example is None else openai_turns.find_targets(example.messages)
+        if example is None or not targets:
             continue
         records += 1
-        rows += len(examples)
-        calling += any(example.target.tool_calls for example in examples[:-1])
-        *before, whole = _hashes(examples)
-        beginnings.update(before)
-        wholes.add(whole)
+        rows += len(targets)
+        calling += any(example.messages[n].tool_calls for n in targets[:-1])
+        dialogues.append(_hashes(example, targets))
     if not calling:
         return None
-    return TurnCounts(records, rows, calling, not wholes.isdisjoint(beginnings))
+    wholes = {hashes[-1] for hashes in dialogues}
+    several = [hashes for hashes in dialogues if len(hashes) > 1]
+    going_on = sum(not wholes.isdisjoint(hashes[:-1]) for hashes in several)
+    return TurnCounts(records, rows, calling, 2 * going_on > len(several), is_all)
 
 
 def choose_format(
@@ -103,13 +113,13 @@ def choose_format(
     return replace(detected, format=wanted)
 
 
-def _hashes(examples: list[Example]) -> list[str]:
-    """A hash of what is said up to each row's target; the rows are those of one dialogue."""
-    ends = {len(example.messages) for example in examples}
+def _hashes(example: Example, targets: list[int]) -> list[str]:
+    """A hash of what is said up to each turn that is a row."""
+    ends = set(targets)
     found, so_far = [], ""
-    for number, message in enumerate(examples[-1].messages, start=1):
+    for place, message in enumerate(example.messages[: targets[-1] + 1]):
         if message.role not in ("system", "developer"):
             so_far = json_sha256([so_far, content_of(message)])
-        if number in ends:
+        if place in ends:
             found.append(so_far)
     return found

@@ -10,6 +10,7 @@ its content: it is how a file of `openai-chat` is read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -17,9 +18,12 @@ from typing import Any
 from assay.data.encoding import LINE_LIMIT
 from assay.data.formats import openai_chat
 from assay.data.formats.record import Record, RecordProblems, Shape, json_text
-from assay.example import Example, json_sha256
+from assay.errors import DataError
+from assay.example import Example, Message, json_sha256
 
 NAME = "openai-turns"
+FILE_LIMIT = 4 * 2**30
+"""Characters of all rows that are cut of the dialogues of a file."""
 OF_THE_LAST = ("references", "possible", "assertions")
 """Fields of a record that say what is right at its last turn."""
 
@@ -32,7 +36,8 @@ def parts(record: Record) -> list[Record]:
         for n, turn in enumerate(turns if isinstance(turns, list) else ())
         if isinstance(turn, dict) and turn.get("role") == "assistant"
     ]
-    learned = [n for n in said if turns[n].get("weight") != 0]
+    # False equals 0, and is no weight: that is said of the turn where it is read.
+    learned = [n for n in said if (weight := turns[n].get("weight")) is False or weight != 0]
     if not learned:
         return [record]
     kept = {**record, "messages": turns[: learned[-1] + 1]}
@@ -41,21 +46,36 @@ def parts(record: Record) -> list[Record]:
     return [kept]
 
 
+def find_targets(messages: Sequence[Message]) -> list[int]:
+    """The places of the turns that are rows: learned, and said after somebody else has spoken."""
+    spoken = (n for n, one in enumerate(messages) if one.role in ("user", "tool"))
+    begun = next(spoken, len(messages))
+    return [
+        n for n, one in enumerate(messages) if one.role == "assistant" and one.trained and n > begun
+    ]
+
+
 def cut(record: Record, example: Example, found: RecordProblems) -> list[tuple[Record, Example]]:
     """A row for each turn that is learned, with the record up to it.
 
     Where there are several, they have one group: that of the record, or one named by what is said.
+
+    Raises:
+        DataError: the rows of the file would take too much space together.
     """
-    messages = example.messages
-    begun = next((n for n, one in enumerate(messages) if one.role in ("user", "tool")), 0)
-    targets = [
-        n for n, one in enumerate(messages) if one.role == "assistant" and one.trained and n > begun
-    ]
+    messages, targets = example.messages, find_targets(example.messages)
     if not targets:
-        return [(record, example)]
+        found.add(
+            "nothing-trained",
+            "the assistant says nothing that is learned once somebody else has spoken.",
+            "Add the assistant's answer, or remove the record.",
+            "messages",
+        )
+        return []
     beside = len(json_text({name: value for name, value in record.items() if name != "messages"}))
     ends = list(accumulate(len(json_text(turn)) for turn in record["messages"]))
-    if sum(ends[n] + beside for n in targets) > LINE_LIMIT:
+    size = sum(ends[n] + beside for n in targets)
+    if size > LINE_LIMIT:
         found.add(
             "dialogue-too-large",
             f"cut into {len(targets):,} rows, each with all turns before it, the dialogue takes "
@@ -64,6 +84,15 @@ def cut(record: Record, example: Example, found: RecordProblems) -> list[tuple[R
             "messages",
         )
         return []
+    found.cut_size += size
+    if found.cut_size > FILE_LIMIT:
+        raise DataError(
+            "cut into rows, each with all turns before it, the dialogues of this file take more "
+            f"than {FILE_LIMIT // 2**30} GB.",
+            where=f"{found.file}, line {found.line}",
+            fix="Split long dialogues into several records, or give the turns that need no row "
+            f"weight 0; {openai_chat.SHAPE.name} as the format makes one row of each.",
+        )
     shown = tuple(replace(m, trained=False) if m.role == "assistant" else m for m in messages)
     group = example.group
     if group is None and len(targets) > 1:

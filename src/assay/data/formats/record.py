@@ -33,12 +33,16 @@ class Raw(NamedTuple):
 
 
 class RecordProblems:
-    """Collects the problems of one record after another of a file."""
+    """Collects the problems of one record after another of a file.
 
-    __slots__ = ("failed", "file", "line", "problems")
+    Attributes:
+        cut_size: characters of the rows that dialogues of the file were cut into so far.
+    """
+
+    __slots__ = ("cut_size", "failed", "file", "line", "problems")
 
     def __init__(self, file: str) -> None:
-        self.file = file
+        self.file, self.cut_size = file, 0
         self.start(0)
 
     def start(self, line: int) -> None:

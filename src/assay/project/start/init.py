@@ -131,7 +131,7 @@ def draft(
         raise UsageError("--input and --output must be given together.", fix="Give both.")
     columns = _columns(choices)
     detected = detect(choices.data, columns)
-    turns = count_turns(choices.data, detected, SAMPLE, progress)
+    turns = count_turns(choices.data, detected, SAMPLE)
     detected = choose_format(detected, choices.format, turns, str(choices.data))
     columns = columns or _with_choices(detected.columns, choices)
     if columns is not None:
@@ -370,7 +370,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
 def _say_turns(drafted: Draft) -> str:
     if drafted.turns is None:
         return ""
-    return "  # openai-turns: each turn of the assistant is a row; openai-chat: the last one alone"
+    return "  # openai-turns: each turn of the assistant is a row; openai-chat: each record"
 
 
 def _method_lines(proposal: Proposal) -> list[str]:
