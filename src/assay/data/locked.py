@@ -17,6 +17,7 @@ from typing import Any
 
 from assay.config import Config
 from assay.data.contents import quote_label
+from assay.data.formats import openai_turns
 from assay.data.gather import ExampleSource, GatheredExamples
 from assay.data.normal import normalise
 from assay.data.partition import merge_references
@@ -39,6 +40,8 @@ def drawing_settings(config: Config) -> dict[str, Any]:
         "data.split.holdout": None if data.holdout else data.split.holdout,
         "data.split.seed": data.split.seed,
         "data.columns.group": None if data.columns is None else data.columns.group,
+        # Other formats are told by the content, and whether they are written down makes no odds.
+        "data.format": data.format if data.format == openai_turns.NAME else "another",
     }
 
 
