@@ -105,6 +105,23 @@ def test_what_a_grader_lacks_is_found_early(
         check_graders(config({"name": name, "settings": settings}), tmp_path)
 
 
+def test_a_part_of_the_reward_that_names_no_grader_is_found_early() -> None:
+    alike = {"type": "string_check", "name": "exakt"}
+
+    def rewarded(name: str) -> Config:
+        reward = {"type": "multi", "graders": {"a": alike, "b": name}}
+        asked = {"name": "judge", "settings": {"as": "liked", "model": "remote:a/b"}}
+        more = {"fine_tune": {"reinforcement": {"reward": reward}}}
+        return config({"name": "exact"}, asked, **more)
+
+    check_graders(rewarded("exact"))
+    with pytest.raises(ConfigError, match="no grader 'exakt' among") as refused:
+        check_graders(rewarded("exakt"))
+    assert str(refused.value.where).endswith("reward.graders.b")
+    with pytest.raises(ConfigError, match="liked compares two answers"):
+        check_graders(rewarded("liked"))
+
+
 def test_a_broken_schema_is_found_early() -> None:
     bad = config({"name": "schema-valid"}, output_schema={"type": "recrod"})
     with pytest.raises(ConfigError, match=r"output_schema, \$\.type: this is not a JSON Schema"):

@@ -309,12 +309,27 @@ def check_graders(config: Config, root: Path | None = None) -> None:
         seen.add(spec.label)
         if root is not None:
             settings.check(context)
-    reward = config.fine_tune.reinforcement.reward
-    if isinstance(reward, str) and reward not in seen:
+    _check_rewards(config)
+
+
+def _check_rewards(config: Config) -> None:
+    """Check the graders of the project that are named as the reward, or as parts of it."""
+    reward, place = config.fine_tune.reinforcement.reward, "fine_tune.reinforcement.reward"
+    named = {place: reward}
+    parts = reward.get("graders") if isinstance(reward, dict) else None
+    if isinstance(parts, dict) and "type" not in parts:
+        named = {f"{place}.graders.{key}": name for key, name in parts.items()}
+    usable = [spec.label for spec in config.graders if spec.name != "judge"]
+    for where, name in named.items():
+        if not isinstance(name, str) or name in usable:
+            continue
+        is_judge = any(spec.label == name for spec in config.graders)
         raise ConfigError(
-            f"there is no grader {reward!r} among the project's.",
-            where=f"{CONFIG_FILE}, fine_tune.reinforcement.reward",
-            fix=f"Choose from: {', '.join(spec.label for spec in config.graders)}.",
+            f"the grader {name} compares two answers, in both orders; it cannot be the reward."
+            if is_judge
+            else f"there is no grader {name!r} among the project's.",
+            where=f"{CONFIG_FILE}, {where}",
+            fix=f"Choose from: {', '.join(usable)}.",
         )
 
 
