@@ -83,6 +83,7 @@ def test_a_record_of_which_a_row_is_locked_is_not_opened(tmp_path: Path) -> None
     seen = [row["line"] for row in found.page(RowFilter(part="rejected"), 0, 999)[0]]
     assert len(seen) == 30 - sum(line % 2 == 0 for line in lines)
     assert row_edits.record(workspace, seen[0]) == records[seen[0] - 1]
+    assert found.count_at(seen[0]) == 2  # which go together where it is removed
 
 
 def test_what_cannot_be_divided_any_more_is_as_it_was(

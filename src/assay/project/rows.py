@@ -151,6 +151,10 @@ class Rows:
         """Whether there is such a row in the file, and it may be seen."""
         return line > 0 and line in self._lines
 
+    def count_at(self, line: int) -> int:
+        """How many rows the record at a line is."""
+        return self._lines.count(line)
+
     def refuse_locked(self, line: int) -> None:
         """See that the record at a line may be seen whole.
 

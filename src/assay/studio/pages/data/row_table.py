@@ -89,6 +89,12 @@ def list_problems(context: PageContext, line: int) -> list[dict[str, Any]]:
 
 
 @action("viewer")
+def count_rows(context: PageContext, line: int) -> int:
+    """How many rows the record at a line is."""
+    return rows.latest_rows(context.workspace).count_at(line)
+
+
+@action("viewer")
 def read_texts(context: PageContext, row: int) -> tuple[str, str]:
     """Input and expected output of a row whose record cannot be shown."""
     return rows.latest_rows(context.workspace).texts_of(row)
@@ -309,8 +315,10 @@ class RowTable:
             keep_open_once_changed(dialog, inputs.values(), close)
         chosen = await read_choice(dialog)
         is_changed = chosen == "save"
+        count = await self._context.do(count_rows, line) if chosen == "out" else 0
+        several = f" and its {count:,} rows" if count > 1 else ""
         if chosen == "out" and await confirm(
-            f"Remove line {line:,} from the file?",
+            f"Remove line {line:,}{several} from the file?",
             "It is removed from the file itself, and the examples are split again.",
             "Remove",
         ):
