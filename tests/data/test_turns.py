@@ -17,6 +17,7 @@ from assay.data.checks import check
 from assay.data.contents import Rules
 from assay.data.dataset import prepare
 from assay.data.formats import openai_turns
+from assay.data.locked import changes_of_holdout, drawing_settings
 from assay.data.read import detect, read
 from assay.data.record_mask import RecordMask
 from assay.data.turns import choose_format, count_turns
@@ -131,8 +132,8 @@ def test_a_dialogue_whose_rows_would_fill_the_disk_is_refused(
     assert [one.code for one in row.problems] == ["dialogue-too-large"]
     monkeypatch.setattr(openai_turns, "LINE_LIMIT", 3 * size)
     assert len(list(read(file, TURNS))) == 3
-    monkeypatch.setattr(openai_turns, "FILE_LIMIT", 3 * size)
-    with pytest.raises(DataError, match="dialogues of this file") as refused:
+    monkeypatch.setattr(openai_turns, "FILE_LIMIT", size)
+    with pytest.raises(DataError, match="repeat more than") as refused:
         list(read(write(file, [dialogue("Bern"), dialogue("Oslo")]), TURNS))
     assert refused.value.where == f"{file}, line 2"
     turns = count_turns(file, detect(file), 1000)  # which makes no rows
@@ -169,8 +170,8 @@ def test_a_row_does_not_repeat_the_one_it_goes_on_from(tmp_path: Path) -> None:
 def test_a_dialogue_is_on_one_side(tmp_path: Path) -> None:
     write(tmp_path / "d.jsonl", dialogues(30))
 
-    def split(name: str, **data: Any) -> dict[str, list[Example]]:
-        config = Config.model_validate(
+    def made_by(**data: Any) -> Config:
+        return Config.model_validate(
             {
                 "name": "clerk",
                 "task": "text",  # in which no rule puts rows of a dialogue together
@@ -180,7 +181,9 @@ def test_a_dialogue_is_on_one_side(tmp_path: Path) -> None:
                 "candidates": ["prompt"],
             }
         )
-        prepare(config, tmp_path, tmp_path / name)
+
+    def split(name: str, **data: Any) -> dict[str, list[Example]]:
+        prepare(made_by(**data), tmp_path, tmp_path / name)
         parts = ("train", "validation", "holdout")
         return {part: list(read_examples(tmp_path / name / f"{part}.jsonl")) for part in parts}
 
@@ -192,6 +195,13 @@ def test_a_dialogue_is_on_one_side(tmp_path: Path) -> None:
     assert [len(rows) for rows in parts.values()] == [3 * len(part) for part in names]
     assert sum(map(len, names)) == len(set.union(*names)) == 30
     assert len({row.group for row in parts["holdout"]}) == len(names[2])
+    # Another format would draw other rows; one that is written down at last would not.
+    drawn_by = drawing_settings(made_by(format=TURNS))
+    assert changes_of_holdout(drawn_by, {}, made_by(format=TURNS)) == []
+    now = ["`data.format` is another and was openai-turns"]
+    assert changes_of_holdout(drawn_by, {}, made_by(format="openai-chat")) == now
+    detected = drawing_settings(made_by(format=None))
+    assert changes_of_holdout(detected, {}, made_by(format="openai-chat")) == []
     # Rows of two files have the same ids, and are of other dialogues.
     write(tmp_path / "h.jsonl", dialogues(10, start=30))
     parts = split("official", holdout="h.jsonl")

@@ -23,7 +23,7 @@ from assay.example import Example, Message, json_sha256
 
 NAME = "openai-turns"
 FILE_LIMIT = 4 * 2**30
-"""Characters of all rows that are cut of the dialogues of a file."""
+"""Characters that the rows of a file may repeat of one another, together."""
 OF_THE_LAST = ("references", "possible", "assertions")
 """Fields of a record that say what is right at its last turn."""
 
@@ -61,7 +61,7 @@ def cut(record: Record, example: Example, found: RecordProblems) -> list[tuple[R
     Where there are several, they have one group: that of the record, or one named by what is said.
 
     Raises:
-        DataError: the rows of the file would take too much space together.
+        DataError: the rows of the file would repeat too much of one another.
     """
     messages, targets = example.messages, find_targets(example.messages)
     if not targets:
@@ -84,11 +84,11 @@ def cut(record: Record, example: Example, found: RecordProblems) -> list[tuple[R
             "messages",
         )
         return []
-    found.cut_size += size
-    if found.cut_size > FILE_LIMIT:
+    found.repeated += size - ends[targets[-1]] - beside
+    if found.repeated > FILE_LIMIT:
         raise DataError(
-            "cut into rows, each with all turns before it, the dialogues of this file take more "
-            f"than {FILE_LIMIT // 2**30} GB.",
+            f"the rows of this file repeat more than {FILE_LIMIT // 2**30} GB of one another: each "
+            "turn is a row with all turns before it.",
             where=f"{found.file}, line {found.line}",
             fix="Split long dialogues into several records, or give the turns that need no row "
             f"weight 0; {openai_chat.SHAPE.name} as the format makes one row of each.",

@@ -36,13 +36,13 @@ class RecordProblems:
     """Collects the problems of one record after another of a file.
 
     Attributes:
-        cut_size: characters of the rows that dialogues of the file were cut into so far.
+        repeated: characters that rows of the file repeat of others of their record, so far.
     """
 
-    __slots__ = ("cut_size", "failed", "file", "line", "problems")
+    __slots__ = ("failed", "file", "line", "problems", "repeated")
 
     def __init__(self, file: str) -> None:
-        self.file, self.cut_size = file, 0
+        self.file, self.repeated = file, 0
         self.start(0)
 
     def start(self, line: int) -> None:
