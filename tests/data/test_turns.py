@@ -132,7 +132,7 @@ def test_a_dialogue_whose_rows_would_fill_the_disk_is_refused(
     assert [one.code for one in row.problems] == ["dialogue-too-large"]
     monkeypatch.setattr(openai_turns, "LINE_LIMIT", 3 * size)
     assert len(list(read(file, TURNS))) == 3
-    monkeypatch.setattr(openai_turns, "FILE_LIMIT", size)
+    monkeypatch.setattr(openai_turns, "FILE_LIMIT", 2 * size)
     with pytest.raises(DataError, match="repeat more than") as refused:
         list(read(write(file, [dialogue("Bern"), dialogue("Oslo")]), TURNS))
     assert refused.value.where == f"{file}, line 2"

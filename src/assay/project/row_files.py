@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,7 +40,9 @@ def find_places(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
         offset += len(text)
 
 
-def read_problems(file: Path, visible: Set[int]) -> tuple[dict[int, list[dict[str, Any]]], int]:
+def read_problems(
+    file: Path, visible: frozenset[int]
+) -> tuple[dict[int, list[dict[str, Any]]], int]:
     """What was found, by line, of rows that may be seen; of the others how many contradict
     an earlier one."""
     found: dict[int, list[dict[str, Any]]] = {}
@@ -55,7 +57,7 @@ def read_problems(file: Path, visible: Set[int]) -> tuple[dict[int, list[dict[st
     return found, contradictions
 
 
-def find_alike(found: dict[int, list[dict[str, Any]]], visible: Set[int]) -> dict[int, int]:
+def find_alike(found: dict[int, list[dict[str, Any]]], visible: frozenset[int]) -> dict[int, int]:
     """Line -> the first line of the rows that it is like, itself among them."""
     first: dict[int, int] = {}
     for line in sorted(found):

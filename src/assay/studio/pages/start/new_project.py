@@ -244,9 +244,8 @@ class ProposalStep:
         """
         personal = sum(report.counts.get(code, 0) for code in PERSONAL)
         may_change = self._may_change()
-        joins: dict[str, str] = {}
-        if self._may_rename(found):
-            joins = example_file.find_joins(report.statistics.outputs or {})
+        labels = report.statistics.outputs if self._may_rename(found) else None
+        joins = example_file.find_joins(labels or {})
 
         async def remove() -> None:
             count = await self._context.do(remove_repeats, self._wanted.columns)
@@ -257,10 +256,9 @@ class ProposalStep:
             await self._inspect()
 
         async def hide() -> None:
-            draft = found.draft
-            columns = self._wanted.columns if draft is None else draft.columns
-            proposal = None if draft is None else draft.proposal
-            format = None if draft is None else draft.detected.format
+            columns, proposal, format = self._wanted.columns, None, None
+            if (draft := found.draft) is not None:
+                columns, proposal, format = draft.columns, draft.proposal, draft.detected.format
             count = await self._context.do(mask_personal_data, columns, proposal, format)
             notify(
                 f"Personal data is replaced in {say_count(count, 'row')}. IDs and groups that are "
