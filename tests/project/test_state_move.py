@@ -244,7 +244,7 @@ def test_checkpoints_and_answers_go_to_where_the_work_of_the_folder_finds_them(
         folder = store.folder / "work" / made
         folder.mkdir(parents=True)
         files = {"choices.json": file, "checkpoints/step-00000004/weights.safetensors": file}
-        KeptRuns(store, job, pytest.fail).keep(folder, files, at_once=True)
+        KeptRuns(store, job, pytest.fail).keep(folder, files, is_left=lambda: True)
         queue.release(store, job)
         shutil.rmtree(folder)
         answers = batch_answers.new_log(store, "batch_1")
