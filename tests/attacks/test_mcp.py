@@ -222,8 +222,9 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
 
     says, known = f"2 of 64 requests failed (422: {row}); trying again.", "2 of 64 requests failed."
     begun = f"{HOLDOUT}prompt"
-    lines = (says, begun, says, f"the model says: {row}", f"{HOLDOUT}few-shot")
-    plain = [known, begun, f"{HOLDOUT}few-shot"]
+    older = f"1 of 64 requests was refused and scores 0 (422: {row})."  # kept without `plain`
+    lines = (says, older, begun, says, f"the model says: {row}", f"{HOLDOUT}few-shot")
+    plain = [known, "1 of 64 requests was refused and scores 0.", begun, f"{HOLDOUT}few-shot"]
     silent = f"the judge did not answer ({row})."
     for kind, said, error, events, expected in (
         ("compare", lines, silent, plain, "it has failed while the holdout"),

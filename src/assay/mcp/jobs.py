@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from assay.compare.holdout import HOLDOUT
 from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
-from assay.jobs.events import PLAIN, read_events
+from assay.jobs.events import PLAIN, JobEvent, read_events
 from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import UNEXPECTED
 from assay.mcp.access import Access, find_own_agent
@@ -40,6 +40,13 @@ MOST_EVENTS, MOST_EVENT_CHARACTERS = 10, 300
 _PLAIN = re.compile(
     rf"(?:{HOLDOUT}|Queued|Started\.|Taken up again\.|Paused\.|Cancelled\.).*", re.DOTALL
 )
+_REQUESTS = re.compile(
+    r"(\d{1,12} of \d{1,12} requests "
+    r"(?:failed|were refused and score 0|was refused and scores 0)) \(.*",
+    re.DOTALL,
+)
+"""Of lines that were kept without `PLAIN`, by an earlier version: they end with what a provider
+says."""
 JobId = Annotated[str, Field(min_length=1, max_length=100, description="Id of the job.")]
 Label = Annotated[
     str, Field(min_length=1, max_length=140, description="NAME@VERSION, such as few-shot@3.")
@@ -199,9 +206,7 @@ def _find(workspace: Workspace, id: str) -> Job:
 
 def _status(workspace: Workspace, job: Job) -> JobStatus:
     events = read_events(workspace.store, job.id)
-    messages = [
-        (event.data or {}).get(PLAIN, event.message) for event in events if event.kind == "message"
-    ]
+    messages = [_plain(event) for event in events if event.kind == "message"]
     progress = job.progress or {}
     running = job.status == "running"
     return JobStatus(
@@ -217,6 +222,12 @@ def _status(workspace: Workspace, job: Job) -> JobStatus:
             for line in _tellable(job, messages)[-MOST_EVENTS:]
         ],
     )
+
+
+def _plain(event: JobEvent) -> str:
+    """What an event says, without a provider's own words."""
+    plain: str | None = (event.data or {}).get(PLAIN)
+    return _REQUESTS.sub(r"\1.", event.message) if plain is None else plain
 
 
 def _error(workspace: Workspace, job: Job, messages: Sequence[str]) -> str:
