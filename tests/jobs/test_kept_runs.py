@@ -220,17 +220,18 @@ def test_not_each_checkpoint_is_kept(s3: S3Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_often")
-@pytest.mark.parametrize("begins", ["before the stop", "after it"])
+@pytest.mark.parametrize("begins", ["before the stop", "after it", "before it is cancelled"])
 def test_who_leaves_waits_no_longer_for_a_copy_which_then_counts_no_more(
     begins: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_runs, "LAST_S", 0.01)
+    is_cancelled = begins == "before it is cancelled"
+    monkeypatch.setattr(kept_runs, "LAST_S", 1.0 if is_cancelled else 0.01)
     store = opened(tmp_path / "one", BUCKET)
     id = queue.enqueue(store, PROJECT, "train", {})
     said: list[str] = []
     job = claimed(store, id, "w")
-    runs = KeptRuns(store, job, said.append)
     back, left = threading.Event(), threading.Event()
+    runs = KeptRuns(store, job, said.append, lambda: is_cancelled and left.is_set())
     if begins == "after it":
         left.set()
 
@@ -241,7 +242,8 @@ def test_who_leaves_waits_no_longer_for_a_copy_which_then_counts_no_more(
     s3.before = wait
     folder, files = run_with(store, b"1")
     runs.keep(folder, files, is_left=left.is_set)
-    assert [line.split(": ")[1] for line in said] == ["it took more than 0.01 seconds."]
+    late = [] if is_cancelled else ["it took more than 0.01 seconds."]
+    assert [line.split(": ")[1] for line in said] == late
     runs.keep(folder, files, is_left=left.is_set)  # not tried again
     queue.stop(store, job, "pause")
     queue.resume(store, id)
@@ -252,6 +254,10 @@ def test_who_leaves_waits_no_longer_for_a_copy_which_then_counts_no_more(
             thread.join()
     assert kept(s3) == []
     assert archives.rows_below(store, kept_runs.FOLDER) == []
+    left.clear()
+    s3.before = lambda method, path: None
+    runs.keep(folder, files, is_left=left.is_set)  # with as much time as before
+    assert len(kept(s3)) == 1
 
 
 def test_a_run_in_the_folder_of_another_project_is_left_alone(s3: S3Server, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ MOST_SHARE = 0.1
 LAST_S = 10.0
 """Copies may take so long from the end of the work on: a worker that is stopped is killed soon."""
 LOOK_S = 0.2
-"""Between two looks whether the work has been left while a copy is made."""
+"""Between two looks whether the work has been left, or the job is over, while a copy is made."""
 _STEPS = "checkpoints"
 """In a run's folder: its checkpoints, one folder each."""
 _NOTE = ".kept"
@@ -51,10 +51,17 @@ class KeptRuns:
     Args:
         job: as the worker has claimed it.
         say: tells whoever watches the job.
+        is_over: whether nobody wants anything of the job that this worker could still keep.
     """
 
-    def __init__(self, store: Store, job: Job, say: Callable[[str], None]) -> None:
-        self._store, self._job, self._say = store, job, say
+    def __init__(
+        self,
+        store: Store,
+        job: Job,
+        say: Callable[[str], None],
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store, self._job, self._say, self._is_over = store, job, say, is_over
         self._due = time.monotonic() + LEAST_S
         self._took = 0.0
         self._has_complained = False
@@ -83,14 +90,19 @@ class KeptRuns:
         Args:
             files: by their names in it.
             is_left: whether the work is left now. Then it is time unless the copy before failed or
-                took longer than `LAST_S`, and whatever copy is under way is given up after as long.
+                took longer than `LAST_S`, and whatever copy is under way is given up after as long;
+                at once where the job is over.
 
         Raises:
             JobLostError: the job is another worker's by now; what that one keeps stays.
         """
         began = time.monotonic()
-        is_time = self._took <= LAST_S if is_left() else self._due <= began
-        if not self._is_copied(folder) or not is_time:
+        if is_left():
+            is_time = self._took <= LAST_S
+        else:
+            is_time = self._due <= began
+            self._last = None  # of work before that was left, after which the job went on
+        if self._is_over() or not self._is_copied(folder) or not is_time:
             return
         try:
             self._copy_in_time(folder, files, is_left)
@@ -120,13 +132,15 @@ class KeptRuns:
             else:
                 copied.set_result(None)
 
+        self._seconds_left(is_left)  # without any it is not begun
         threading.Thread(target=copy, name="copy of a checkpoint", daemon=True).start()
         try:
-            while not copied.done():
+            while not (copied.done() or self._is_over()):
                 wait([copied], self._seconds_left(is_left))
         finally:
             given_up.set()
-        copied.result()
+        if not self._is_over():  # else what becomes of the copy is nobody's concern
+            copied.result()
 
     def _seconds_left(self, is_left: Callable[[], bool]) -> float:
         """How long a copy is waited for before the next look.
@@ -140,7 +154,7 @@ class KeptRuns:
             self._last = time.monotonic() + LAST_S
         if (left := self._last - time.monotonic()) <= 0:
             raise TimeoutError(f"it took more than {LAST_S:g} seconds.")
-        return left
+        return min(left, LOOK_S)
 
     def _copy(
         self, folder: Path, files: Mapping[str, Path], is_given_up: Callable[[], bool]

@@ -87,7 +87,7 @@ class Work:
         self._progress: dict[str, Any] = {}
         self._share: float | None = (job.progress or {}).get("share")
         self._over = threading.Event()
-        self._runs = KeptRuns(store, job, self.say)
+        self._runs = KeptRuns(store, job, self.say, lambda: self.wish in ("cancel", "lost"))
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -129,8 +129,7 @@ class Work:
         self, folder: Path, files: Mapping[str, Path], *, is_left: Callable[[], bool]
     ) -> None:
         """Keep a checkpoint of a training for whoever goes on with the job, see `RunKeeper`."""
-        if self.wish not in ("cancel", "lost"):
-            self._runs.keep(folder, files, is_left=is_left)
+        self._runs.keep(folder, files, is_left=is_left)
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:
