@@ -281,6 +281,25 @@ def test_ctrl_c_during_validation_loses_no_step(
     assert result.points == whole.points
 
 
+def test_ctrl_c_during_the_last_save_is_heeded_and_nothing_is_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = checkpoints.save
+
+    def stopped(folder: Path, key: str, state: checkpoints.State, *kept: Any) -> None:
+        real(folder, key, state, *kept)
+        if state.step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(checkpoints, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, checkpoint_seconds=1e9)
+    watcher = Watcher()
+    assert run(tmp_path, progress=watcher).steps == 6
+    assert watcher.lines == ["Continuing after step 6 of 6."]
+    assert not [told for told in watcher.info if "loss" in told or "validation_loss" in told]
+
+
 def test_a_thread_that_gets_no_signals_trains_too(tmp_path: Path) -> None:
     results: list[TrainResult] = []
     thread = threading.Thread(target=lambda: results.append(run(tmp_path)))

@@ -105,9 +105,10 @@ class Run:
                 self.go_on(self.interrupted, bar)
             except RankLostError:
                 self.save()  # the step that could not be added up has changed nothing yet
-                if self.interrupted.is_set():
-                    raise KeyboardInterrupt from None
-                raise
+                if not self.interrupted.is_set():
+                    raise
+            if self.interrupted.is_set():  # during the last save, too: the next call ends at once
+                raise KeyboardInterrupt
 
     def go_on(self, interrupted: threading.Event, bar: Task) -> None:
         """One step after the other, validation and checkpoints between them."""
@@ -246,8 +247,7 @@ class Run:
 
     def note_train_loss(self) -> None:
         """A point of the curve every tenth of an epoch and at its end."""
-        state = self.state
-        within = state.step % self.epoch_steps
+        within = self.state.step % self.epoch_steps
         if not self.due and within % max(1, self.epoch_steps // POINTS_PER_EPOCH):
             return
         self.add_point()

@@ -136,6 +136,8 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
                 self.bar.advance(done)
                 self.saved = time.monotonic()
                 trainer.train()
+                if self.interrupted.is_set():  # during the last save: the next call ends at once
+                    raise KeyboardInterrupt
 
     def resume(self) -> None:
         """Go to the last checkpoint of this run, if there is one."""
