@@ -1,7 +1,12 @@
-"""`assay serve` in the current folder; asking for its health keeps a thread for ten minutes."""
+"""`assay serve` in the current folder; asking for its health keeps a thread for ten minutes.
+
+First argument: whose; the event loop waits for those of asyncio, the process for those of anyio.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +27,10 @@ class Asleep:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One connection."""
         if scope["type"] == "http":
-            await anyio.to_thread.run_sync(time.sleep, 600, abandon_on_cancel=True)
+            if sys.argv[1] == "asyncio":
+                await asyncio.to_thread(time.sleep, 600)
+            else:
+                await anyio.to_thread.run_sync(time.sleep, 600, abandon_on_cancel=True)
         await self.app(scope, receive, send)
 
 
@@ -43,5 +51,11 @@ if __name__ == "__main__":
     server.DRAIN_S = 1
     workspace = Workspace(Path.cwd())
     serving: Any = ScriptedEngines()
-    server.serve(workspace, serving, lambda line: print(line, flush=True), port=0, pages=Pages())
-    server.end_process()
+    server.serve(
+        workspace,
+        serving,
+        lambda line: print(line, flush=True),
+        port=0,
+        pages=Pages(),
+        end=server.end_process,
+    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -168,18 +170,40 @@ def _keys(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("thread", ["asyncio", "anyio"])
 def test_a_signal_does_not_wait_for_work_in_a_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    thread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading a hundred thousand rows for a page takes minutes, and can be done again."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
-    asleep = (sys.executable, "-m", "tests.serve.asleep")
+    asleep = (sys.executable, "-m", "tests.serve.asleep", thread)
     with server(tmp_path, command=asleep) as running:
         with pytest.raises(httpx.TimeoutException):
             httpx.get(f"{running.url}/healthz", timeout=0.5)
         began = time.monotonic()
         assert running.stop() == 0
         assert time.monotonic() - began < 30
+
+
+def test_whatever_ends_it_its_process_is_told_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("assay.serve.server._Server.run", lambda *_, **__: None)
+    for error in (None, KeyboardInterrupt, OSError):  # a second Ctrl-C, or a disk that is full
+
+        @contextmanager
+        def supervisor(*_: object, error: Any = error, **__: object) -> Iterator[None]:
+            yield
+            if error:
+                raise error
+
+        monkeypatch.setattr("assay.serve.server.WorkerSupervisor", supervisor)
+        with pytest.raises(error) if error else nullcontext():
+            serve(Workspace(tmp_path), ScriptedEngines(), print, port=0, end=codes.append)  # type: ignore[arg-type]
+    signal.signal(signal.SIGTERM, before)
+    assert codes == [0, 130, 1]
 
 
 @slow

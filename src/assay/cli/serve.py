@@ -89,8 +89,8 @@ def serve(
         store_responses=store_responses,
         trains=train,
         trust_code=trust_code,
+        end=end_process,
     )
-    end_process()
 
 
 def _vllm(url: str | None, key_env: str | None) -> Vllm | None:

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -74,6 +74,7 @@ def serve(
     store_responses: StoreResponses = STORE_RESPONSES,
     trains: bool = True,
     trust_code: bool = False,
+    end: Callable[[int], object] = lambda code: None,
 ) -> None:
     """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
 
@@ -87,6 +88,7 @@ def serve(
         store_responses: which are kept.
         trains: whether fine-tuning jobs are among those that are done.
         trust_code: code of evals that admins have created is run, shut off from this machine.
+        end: called last, if it has listened, with the exit code of a process that ends with this.
 
     Raises:
         UsageError: half a pair of TLS files, plain HTTP to other machines, or code to be run where
@@ -155,22 +157,34 @@ def serve(
     )
     # uvicorn ends well on a signal, and then sends it once more to whoever was there before it.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        supervisor = WorkerSupervisor(workspace.root, workspace.store, forget, trains=trains)
+    supervisor = WorkerSupervisor(workspace.root, workspace.store, forget, trains=trains)
+
+    def over(error: type[BaseException] | None, *_: object) -> None:
+        is_stopped = error is not None and issubclass(error, KeyboardInterrupt)
+        end(128 + signal.SIGINT if is_stopped else int(error is not None))
+
+    with ExitStack() as last:
+        last.push(over)
+        for close in (workspace.usage.close, engines.close, listening.close):
+            last.callback(close)
         with supervisor, suppress(KeyboardInterrupt):
             _Server(config, connections, ready, workspace.usage.close).run(sockets=[listening])
-    finally:
-        listening.close()
-        engines.close()
-        workspace.usage.close()
 
 
-def end_process() -> None:
-    """End this process within `LET_GO_S`, once `serve` has returned: threads that wait for a bucket
-    or a provider would hold its end up as well."""
-    ending = threading.Timer(LET_GO_S, os._exit, (0,))
+def end_process(code: int, last: Callable[[], None] = lambda: None) -> threading.Timer:
+    """End this process with an exit code after `LET_GO_S`, and after `last`: threads that wait for
+    a bucket or a provider would hold its end up."""
+
+    def end() -> None:
+        try:
+            last()
+        finally:
+            os._exit(code)
+
+    ending = threading.Timer(LET_GO_S, end)
     ending.daemon = True
     ending.start()
+    return ending
 
 
 class _Server(uvicorn.Server):
@@ -216,9 +230,7 @@ class _Server(uvicorn.Server):
         """As uvicorn ends."""
         self._sweeping.cancel()
         await super().shutdown(sockets)
-        self._ending = threading.Timer(LET_GO_S, self._let_go)
-        self._ending.daemon = True
-        self._ending.start()
+        self._ending = end_process(0, self._last)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn runs."""
@@ -227,10 +239,6 @@ class _Server(uvicorn.Server):
         finally:
             if self._ending is not None:
                 self._ending.cancel()
-
-    def _let_go(self) -> None:
-        self._last()
-        os._exit(0)
 
 
 def _check_pair(cert: Path, key: Path | None) -> None:
