@@ -168,11 +168,15 @@ def test_a_correction_is_refused_or_kept_with_a_warning(tmp_path: Path) -> None:
             warnings.append(said["warning"])
     assert re.match(r"'LABEL 1' is written 'label 1' in \d+ rows\. Write it", warnings[0])
     assert warnings[1:] == [None] * 5
-    caller, body = Caller("key", workspace.name, ("traces",)), Feedback(corrected="Label 1")
+    caller = Caller("key", workspace.name, ("traces",))
+    feedback(workspace, workspace.name, Feedback(thumb="up", corrected="label 1"), caller)
+    body = Feedback(thumb="down", corrected="Label 1")
     with pytest.raises(CorrectionError) as refused:
         feedback(workspace, workspace.name, body, caller)
     told = of_assay(refused.value)
-    assert (told.status, told.param) == (400, "corrected")
+    assert (told.status, told.code, told.param) == (400, "invalid_value", "corrected")
+    kept = traces.trace(workspace.store, workspace.name, workspace.name)
+    assert (kept.thumb, kept.corrected) == ("up", "label 1")
     assert "Did you mean 'label 1'?" in str(told)
     body = Feedback(corrected="Label 1")  # what the other's answers are like is not known here
     assert feedback(workspace, "other", body, Caller("key", "other", ("traces",)))["corrected"]
