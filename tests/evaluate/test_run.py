@@ -125,6 +125,7 @@ def test_an_outage_that_lasts_leaves_the_run_incomplete_and_is_asked_again(tmp_p
     assert incomplete(broken) == 1
     assert broken[6] == Answer("", finish="error", error="HTTP 503")
     assert "1 of 7 requests was not answered" in listener.lines[-1]
+    assert listener.lines[-1].endswith("to request only this.")
     mended = ScriptedEngine()
     assert go(mended, tmp_path) == [echo(asked, 1) for asked in REQUESTS]
     assert mended.calls == [["a" * 6]]
@@ -139,6 +140,8 @@ def test_what_a_provider_says_of_a_refusal_is_kept_apart(tmp_path: Path) -> None
 
     def rule(asked: Request, call: int) -> Answer:
         if len(asked.messages[-1].content) == 6:
+            if call == 1:
+                return Answer("", finish="error", error="HTTP 503: a row")
             return Answer("", finish="refused", error="HTTP 400: a row")
         return echo(asked, call)
 
@@ -147,9 +150,10 @@ def test_what_a_provider_says_of_a_refusal_is_kept_apart(tmp_path: Path) -> None
         listener = kind()
         go(ScriptedEngine(rule=rule), tmp_path, progress=listener)
         lines += listener.lines
-    plain = "1 of 7 requests was refused and scores 0"
-    said = f"{plain} (HTTP 400: a row)."
-    assert lines == [said, f"{plain}.", said]
+    failed, again = "1 of 3 requests failed", "trying again in 1 s."
+    refused = "1 of 7 requests was refused and scores 0"
+    said = [f"{failed} (HTTP 503: a row); {again}", f"{refused} (HTTP 400: a row)."]
+    assert lines == [said[0], f"{failed}; {again}", said[1], f"{refused}.", said[1]]
 
 
 def test_a_dead_engine_is_not_asked_for_every_batch(tmp_path: Path) -> None:

@@ -186,10 +186,10 @@ def run(
             answers |= found
     ordered = [answers[position] for position in range(len(requests))]
     if failed := incomplete(ordered):
-        were = "was" if failed == 1 else "were"
+        were, these = ("was", "this") if failed == 1 else ("were", "these")
         progress.say(
             f"{failed} of {len(requests)} requests {were} not answered (outage). Run the same "
-            "command again to request only these."
+            f"command again to request only {these}."
         )
     if turned_down := [answer for answer in ordered if answer.finish == "refused"]:
         refused = "was refused and scores" if len(turned_down) == 1 else "were refused and score"
