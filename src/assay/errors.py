@@ -206,7 +206,11 @@ class ModelError(AssayError):
     """A model cannot be found, pulled, trusted or loaded."""
 
 
-class OutageError(ModelError):
+class QuotingError(ModelError):
+    """It ends with what a provider says, which may quote the row that it was asked for."""
+
+
+class OutageError(QuotingError):
     """A model left requests unanswered, for now: the same call again asks for these only."""
 
 

@@ -21,7 +21,8 @@ from assay.accounts.costs import set_budget
 from assay.accounts.keys import create_key
 from assay.compare.holdout import HOLDOUT
 from assay.jobs import queue
-from assay.jobs.worker import Work
+from assay.jobs.events import PLAIN
+from assay.jobs.worker import FAILED, Work
 from assay.mcp import agents as agent_tools
 from assay.mcp.access import LocalAccess
 from assay.mcp.http import MOST_BYTES
@@ -226,6 +227,7 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
     lines = (says, older, begun, says, f"the model says: {row}", f"{HOLDOUT}few-shot")
     plain = [known, "1 of 64 requests was refused and scores 0.", begun, f"{HOLDOUT}few-shot"]
     silent = f"the judge did not answer ({row})."
+    quoting = f"m refuses every request ({row})."
     for kind, said, error, events, expected in (
         ("compare", lines, silent, plain, "it has failed while the holdout"),
         ("measure", (says, f"the model says: {row}"), silent, [], "it has failed. The owner"),
@@ -236,6 +238,7 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
             [],
             "an unexpected error. The owner",
         ),
+        ("compare", (), quoting, [], "it has failed. The owner"),
         ("compare", (), f"{workspace.root}/data.csv: no\n\x1b[31m", [], "data.csv: no \\x1b[31m"),
     ):
         id = queue.enqueue(store, name, kind, {})
@@ -246,7 +249,7 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
         for line in said:
             work = Work(store, taken, 60)
             say_quoting(work, line, known) if line is says else work.say(line)
-        queue.fail(store, taken, error)
+        queue.fail(store, taken, error, {PLAIN: FAILED} if error is quoting else None)
         [found] = asyncio.run(look(id))
         assert found["error"].startswith(expected)
         assert found["events"] == ["Queued.", "Started.", *events]

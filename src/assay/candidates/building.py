@@ -16,7 +16,7 @@ from assay.config import Config, is_remote
 from assay.errors import ConfigError, DataError
 from assay.evaluate.measure import Bench, Measurement, RefusalError
 from assay.example import Example
-from assay.progress import Progress
+from assay.progress import Progress, say_quoting
 from assay.store.store import Store
 from assay.train.methods import registry
 from assay.train.methods.spec import MethodSpec
@@ -195,7 +195,8 @@ class Context:
         try:
             return self.measure(agent)
         except RefusalError as error:
-            self.progress.say(str(error))
+            plain = f"{agent.model} refuses every request."
+            say_quoting(self.progress, str(error), plain)
             return None
 
     def chat_agent(self, **changes: object) -> Agent:

@@ -21,7 +21,7 @@ from assay.agent.passages import find_passages, knowledge_base
 from assay.agent.routing import Step, follow, paths
 from assay.agent.runtime import assemble
 from assay.config import Config, is_remote
-from assay.errors import ModelError, OutageError
+from assay.errors import OutageError, QuotingError
 from assay.evaluate.graders import GradingContext, grade
 from assay.evaluate.provider_answers import answer_by_provider
 from assay.evaluate.run import AnswerBatches, incomplete, run
@@ -36,7 +36,7 @@ from assay.quantities import say_count
 from assay.store.store import Store, owner_of
 
 
-class RefusalError(ModelError):
+class RefusalError(QuotingError):
     """A model refuses every request that it is sent, so that nothing can be measured."""
 
 

@@ -14,8 +14,8 @@ from assay.store.store import Store
 from assay.store.tables import JobEventRow
 
 PLAIN = "plain"
-"""In the `data` of a message that ends with what a provider says, which may quote a row: the line
-without it."""
+"""In the `data` of a message or an error that ends with what a provider says, which may quote a
+row: the line without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,12 @@ def read_events(store: Store, id: str, after: int = 0) -> Sequence[JobEvent]:
         return [row.convert(JobEvent) for row in session.scalars(query)]
 
 
-def add_event(session: Session, id: str, message: str, kind: str = "message") -> None:
+def add_event(
+    session: Session,
+    id: str,
+    message: str,
+    kind: str = "message",
+    data: dict[str, Any] | None = None,
+) -> None:
     """Add an event of a job within a transaction."""
-    session.add(JobEventRow(job=id, kind=kind, message=message))
+    session.add(JobEventRow(job=id, kind=kind, message=message, data=data))

@@ -218,9 +218,9 @@ def repeat(
     _leave(store, job, _QUEUED, error, event="error", attempts=0, **kept)
 
 
-def fail(store: Store, job: Job, error: str) -> None:
-    """It cannot be done; `error` says why."""
-    _leave(store, job, "failed", error, event="error", error=error, ended=now())
+def fail(store: Store, job: Job, error: str, data: dict[str, Any] | None = None) -> None:
+    """It cannot be done; `error` says why, in an event with `data`."""
+    _leave(store, job, "failed", error, event="error", data=data, error=error, ended=now())
 
 
 def stop(store: Store, job: Job, wish: str) -> None:
@@ -364,12 +364,12 @@ def _leave(
     status: str | Case[str],
     message: str | None = None,
     event: str = "message",
+    data: dict[str, Any] | None = None,
     kind: str | None = None,
     rows: Sequence[Table] = (),
     **values: Any,
 ) -> None:
-    """It leaves its worker, with an event and rows. One that was to be cancelled in the meantime is
-    cancelled all the same: who asked was told that it is."""
+    """It leaves its worker, with an event and rows; cancelled, where who asked was told so."""
     kept = _not_to_be_cancelled()
     free: dict[str, Any] = {"worker": None, "wish": None, "kind": kind or job.kind}
     if job.taken is not None:
@@ -380,7 +380,7 @@ def _leave(
         if _changed(session.execute(left)):
             session.add_all(rows)
             if message:
-                add_event(session, job.id, message, event)
+                add_event(session, job.id, message, event, data)
         elif _changed(session.execute(ended)):
             add_event(session, job.id, "Cancelled.")
         else:

@@ -19,7 +19,7 @@ from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.events import PLAIN, JobEvent, read_events
 from assay.jobs.queue import OVER, Job
-from assay.jobs.worker import UNEXPECTED
+from assay.jobs.worker import FAILED, UNEXPECTED
 from assay.mcp.access import Access, find_own_agent
 from assay.mcp.data import READS
 from assay.mcp.texts import OneLine, say
@@ -216,7 +216,7 @@ def _status(workspace: Workspace, job: Job) -> JobStatus:
         doing=str(progress["label"])[:200] if running and "label" in progress else None,
         share=_share(progress) if running else None,
         result=job.result,
-        error=None if job.error is None else _error(workspace, job, messages),
+        error=None if job.error is None else _error(workspace, job, events),
         events=[
             say(line, workspace.root, MOST_EVENT_CHARACTERS)
             for line in _tellable(job, messages)[-MOST_EVENTS:]
@@ -230,18 +230,21 @@ def _plain(event: JobEvent) -> str:
     return _REQUESTS.sub(r"\1.", event.message) if plain is None else plain
 
 
-def _error(workspace: Workspace, job: Job, messages: Sequence[str]) -> str:
+def _error(workspace: Workspace, job: Job, events: Sequence[JobEvent]) -> str:
     """Why a job has failed; not what a provider, or a fault's own words, may tell of the rows."""
     assert job.error is not None
     if job.error.startswith(UNEXPECTED):
         return f"{UNEXPECTED}. The owner reads which with `assay jobs show {job.id}`."
+    plainly = f"{FAILED} The owner reads why with `assay jobs show {job.id}`."
     if job.kind == measuring.MEASURE:
-        return f"it has failed. The owner reads why with `assay jobs show {job.id}`."
-    if _asks_for_hidden_rows(job, messages):
+        return plainly
+    if _asks_for_hidden_rows(job, [event.message for event in events]):
         return (
             "it has failed while the holdout was open. The owner reads why with "
             f"`assay jobs show {job.id}`; the same comparison goes on in the same opening."
         )
+    if any(event.kind == "error" and PLAIN in (event.data or {}) for event in events):
+        return plainly
     return say(job.error, workspace.root)
 
 

@@ -24,7 +24,7 @@ from assay.agent.prices import cost_usd
 from assay.agent.providers import Providers, provider_of
 from assay.config import CONFIG_FILE, is_remote, split_reference
 from assay.config.reinforcement import Reinforcement
-from assay.errors import ConfigError, ModelError, OutageError, UsageError
+from assay.errors import ConfigError, OutageError, QuotingError, UsageError
 from assay.evaluate.model_graders import (
     MODEL_GRADERS,
     LabelModel,
@@ -147,7 +147,7 @@ class RewardJudge:
         Raises:
             ConfigError: a limit is reached.
             OutageError: a judge does not answer.
-            ModelError: it refuses every question.
+            QuotingError: it refuses every question.
         """
         for part in judges_of(self._grader):
             wanted: dict[str, Request] = {}
@@ -193,7 +193,7 @@ class RewardJudge:
                 fix=self._again,
             )
         if not replied and (model not in self._replied or len(answers) >= MANY):
-            raise ModelError(
+            raise QuotingError(
                 f"the judge {model} refuses every question ({answers[0].error}).",
                 where=self._where,
                 fix="Choose another judge, or check which requests this one accepts.",

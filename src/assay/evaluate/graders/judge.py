@@ -17,7 +17,7 @@ from pydantic import Field
 
 from assay import json_reader
 from assay.config.names import FileName, ModelName, file_of
-from assay.errors import ConfigError, DataError, ModelError, OutageError
+from assay.errors import ConfigError, DataError, OutageError, QuotingError
 from assay.evaluate.graders.assertions import rubric_of
 from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.parse import fold
@@ -91,7 +91,7 @@ def judge(
     Raises:
         ConfigError: nobody is there to ask, or the project has not agreed.
         OutageError: the judge did not answer everything.
-        ModelError: it refuses every question.
+        QuotingError: it refuses every question.
     """
     scores: list[Score | None] = []
     pairs: list[JudgedPair] = []
@@ -116,7 +116,7 @@ def judge_pairs(
     Raises:
         ConfigError: nobody is there to ask, or the project has not agreed.
         OutageError: the judge did not answer everything.
-        ModelError: it refuses every question.
+        QuotingError: it refuses every question.
     """
     if not pairs:
         return []
@@ -135,7 +135,7 @@ def judge_pairs(
             fix="Run the same command again to request only these.",
         )
     if not any(answer.has_answered for answer in answers):  # else every pair would be a tie
-        raise ModelError(
+        raise QuotingError(
             f"the judge {settings.model} refuses every question ({answers[0].error}).",
             fix="Choose another judge, or check which requests this one accepts.",
         )
