@@ -49,7 +49,7 @@ from assay.data.split import (
     refuse_other,
 )
 from assay.data.unlabelled import UnlabelledInputs
-from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError
+from assay.errors import AssayError, ConfigError, DataError, OutageError, QuotingError, StoreError
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
@@ -57,7 +57,7 @@ from assay.example import Example
 from assay.generate.batch import Answer
 from assay.models.embed import remember
 from assay.models.versions import version_id
-from assay.progress import begin_stage
+from assay.progress import begin_stage, say_quoting
 from assay.quantities import say_count
 from assay.version import VERSION
 
@@ -262,7 +262,10 @@ def build_all(parts: ComparisonData, bench: Bench) -> tuple[list[Candidate], lis
                 raise
             except OutageError as error:
                 outages.append(f"{name}: {error.what}")
-                bench.progress.say(outages[-1])
+                say_quoting(bench.progress, outages[-1], f"{name}: requests were left unanswered.")
+            except QuotingError as error:  # what the provider says is not kept: it may quote a row
+                warnings.append(f"`{name}` was left out: a model refuses what it is asked.")
+                say_quoting(bench.progress, f"`{name}` was left out: {error}", warnings[-1])
             except AssayError as error:
                 warnings.append(f"`{name}` was left out: {error}")
                 bench.progress.say(warnings[-1])
