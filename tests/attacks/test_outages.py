@@ -22,6 +22,7 @@ from assay.compare.report import wording
 from assay.compare.result import CandidateResult, Result
 from assay.errors import OutageError
 from assay.evaluate.run import run
+from assay.progress import Silent
 from assay.project.project import Project
 
 ANIMAL = re.compile(r"\b(cat|dog|parrot)\b")
@@ -47,6 +48,19 @@ class Answers:
             return self.fail[text]()
         found = ANIMAL.search(text)
         return said(found[0] if found else "none", usage={"prompt_tokens": 9})
+
+
+class ForPrograms(Silent):
+    """What programs may read of the lines that are said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def say_quoting(self, line: str, plain: str) -> None:
+        self.lines.append(plain)
 
 
 def error(status: int, fields: dict[str, Any]) -> Reply:
@@ -147,9 +161,12 @@ def test_what_is_refused_is_an_answer_that_failed(
 def test_an_outage_before_the_opening_opens_nothing(shop: tuple[Project, Answers]) -> None:
     project, provider = shop
     row = part_of(project, "validation")[0]
-    provider.fail[row] = lambda: refused(503, "down")
-    with pytest.raises(OutageError, match="remote"):
-        project.compare(reason="too early")
+    provider.fail[row] = lambda: refused(503, "as the row says")
+    programs = ForPrograms()
+    with pytest.raises(OutageError, match="as the row says"):
+        project.compare(reason="too early", progress=programs)
+    assert "remote: requests were left unanswered." in programs.lines
+    assert not any("as the row says" in line for line in programs.lines)
     assert project.openings() == []
     provider.fail.clear()
     provider.asked.clear()
