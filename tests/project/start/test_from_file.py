@@ -358,7 +358,7 @@ def test_what_tells_rows_apart_and_labels_are_not_masked(
     assert draft is not None
     assert draft.columns is not None
     assert (draft.columns.id, draft.columns.group) == ("id", "group")
-    assert example_file.mask_personal_data(workspace, draft.columns, draft.proposal) == 60
+    assert example_file.mask_personal_data(workspace, draft.columns, draft) == 60
     masked = "".join(rows).replace("eve@firm.ch", "<e-mail address>")
     assert file.read_text() == "id,group,text,label\n" + masked
     report = from_file.look(workspace, file, FileProjectOptions()).report

@@ -24,12 +24,12 @@ from assay.data.checks import PROBLEMS_FILE, CheckReport, earlier_line
 from assay.data.contents import Rules
 from assay.data.inspection import inspect_file
 from assay.data.problems import Problem
-from assay.data.propose import Proposal
 from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.data.record_mask import RecordMask
 from assay.data.rewrite import rewrite_all, write_as_csv
 from assay.errors import DataError, StateError, UsageError
 from assay.project.files import check_file
+from assay.project.start.init import Draft
 from assay.project.start.running_creation import check_idle
 from assay.project.workspace import Workspace
 from assay.store.files import replacing, write_json
@@ -156,29 +156,26 @@ def remove_repeats(workspace: Workspace, columns: Columns | None) -> int:
     return _rewrite(workspace, lambda line, record: None if line in repeated else record)
 
 
-def mask_personal_data(
-    workspace: Workspace,
-    columns: Columns | None,
-    proposal: Proposal | None,
-    format: str | None = None,
-) -> int:
+def mask_personal_data(workspace: Workspace, columns: Columns | None, draft: Draft | None) -> int:
     """Replace secrets and personal data in the uploaded file by their kind (`RecordMask`); in how
     many rows.
 
     Args:
-        columns: that were chosen; None: as they are found.
-        proposal: by which an answer is a label, or a value of few, which stays; None: there is
-            none.
-        format: by which the file is read; None: as it is found.
+        columns: that were chosen, where nothing is proposed; None: as they are found.
+        draft: by which the file is read, and an answer is a label, or a value of few, which stays;
+            None: nothing is proposed.
 
     Raises:
         UsageError: rows of this kind of file cannot be changed here.
     """
-    rules = Rules()
-    if proposal is not None:
+    file, rules = _uploaded(workspace), Rules()
+    if draft is None:
+        form = detect(file, columns)
+    else:
+        form = replace(detect(file, draft.columns), format=draft.detected.format)
+        proposal = draft.proposal
         rules = Rules(proposal.task, proposal.labels, proposal.schema)
-    form = detect(_uploaded(workspace), columns)
-    mask = RecordMask(replace(form, format=format or form.format), rules)
+    mask = RecordMask(form, rules)
     return _rewrite(workspace, lambda _, record: mask(record))
 
 

@@ -256,10 +256,8 @@ class ProposalStep:
             await self._inspect()
 
         async def hide() -> None:
-            columns, proposal, format = self._wanted.columns, None, None
-            if (draft := found.draft) is not None:
-                columns, proposal, format = draft.columns, draft.proposal, draft.detected.format
-            count = await self._context.do(mask_personal_data, columns, proposal, format)
+            asked = self._wanted.columns, found.draft
+            count = await self._context.do(mask_personal_data, *asked)
             notify(
                 f"Personal data is replaced in {say_count(count, 'row')}. IDs and groups that are "
                 "no input, labels and values of closed lists stay as they are."
