@@ -201,7 +201,7 @@ def test_whatever_ends_it_its_process_is_told_to_end(
 
         monkeypatch.setattr("assay.serve.server.WorkerSupervisor", supervisor)
         with pytest.raises(error) if error else nullcontext():
-            serve(Workspace(tmp_path), ScriptedEngines(), print, port=0, end=codes.append)  # type: ignore[arg-type]
+            serve(Workspace(tmp_path), ScriptedEngines(), print, port=0, end=codes.append)
     signal.signal(signal.SIGTERM, before)
     assert codes == [0, 130, 1]
 
