@@ -24,6 +24,7 @@ READING = {
     "assay.studio.pages.knowledge.page.read_contents",
     "assay.studio.pages.data.page.open_division",
     "assay.studio.pages.data.row_table.read_page",
+    "assay.studio.pages.data.row_table.count_rows",
     "assay.studio.pages.data.row_table.list_problems",
     "assay.studio.pages.data.row_table.read_texts",
     "assay.studio.pages.data.row_table.read_turns",
