@@ -206,11 +206,27 @@ class ModelError(AssayError):
     """A model cannot be found, pulled, trusted or loaded."""
 
 
-class QuotingError(ModelError):
-    """It ends with what a provider says, which may quote the row that it was asked for."""
+class ProviderError(ModelError):
+    """A model did not do what it was asked; the text may end with what its provider says.
+
+    Args:
+        plain: the text without that, which may quote the row that was asked for: for programs, and
+            for what is kept.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        plain: str = "a model did not do what it was asked.",
+        where: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        self.plain = plain
+        super().__init__(what, where=where, fix=fix)
 
 
-class OutageError(QuotingError):
+class OutageError(ProviderError):
     """A model left requests unanswered, for now: the same call again asks for these only."""
 
 

@@ -22,7 +22,7 @@ from assay.accounts.keys import create_key
 from assay.compare.holdout import HOLDOUT
 from assay.jobs import queue
 from assay.jobs.events import PLAIN
-from assay.jobs.worker import FAILED, Work
+from assay.jobs.worker import Work
 from assay.mcp import agents as agent_tools
 from assay.mcp.access import LocalAccess
 from assay.mcp.http import MOST_BYTES
@@ -238,7 +238,7 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
             [],
             "an unexpected error. The owner",
         ),
-        ("compare", (), quoting, [], "it has failed. The owner"),
+        ("compare", (), quoting, [], "m refuses every request. What the provider says the owner"),
         ("compare", (), f"{workspace.root}/data.csv: no\n\x1b[31m", [], "data.csv: no \\x1b[31m"),
     ):
         id = queue.enqueue(store, name, kind, {})
@@ -249,7 +249,9 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
         for line in said:
             work = Work(store, taken, 60)
             say_quoting(work, line, known) if line is says else work.say(line)
-        queue.fail(store, taken, error, {PLAIN: FAILED} if error is quoting else None)
+        queue.fail(
+            store, taken, error, {PLAIN: "m refuses every request."} if error is quoting else None
+        )
         [found] = asyncio.run(look(id))
         assert found["error"].startswith(expected)
         assert found["events"] == ["Queued.", "Started.", *events]

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from tests.preloaded import run_code
 
-from assay.errors import DataError, QuotingError
+from assay.errors import DataError, ProviderError
 from assay.jobs import queue, recovery
 from assay.jobs.events import PLAIN, read_events
-from assay.jobs.worker import FAILED, Work, Worker
+from assay.jobs.worker import Work, Worker
 from assay.store.store import Store
 
 
@@ -108,7 +108,13 @@ def test_progress_is_of_this_run_and_whole_at_the_end(tmp_path: Path) -> None:
 def test_errors_end_the_job_with_a_sentence_and_not_the_worker(tmp_path: Path) -> None:
     store = Store(tmp_path)
     ids = [queue.enqueue(store, "p", "count", {}) for _ in range(3)]
-    errors = iter([DataError("the file is empty."), ValueError("oh"), QuotingError("422: a row")])
+    errors = iter(
+        [
+            DataError("the file is empty."),
+            ValueError("oh"),
+            ProviderError("m refuses (422: a row).", plain="m refuses."),
+        ]
+    )
 
     def broken(_: Work) -> dict[str, Any]:
         raise next(errors)
@@ -119,13 +125,13 @@ def test_errors_end_the_job_with_a_sentence_and_not_the_worker(tmp_path: Path) -
     assert [job.error for job in found if job] == [
         "the file is empty.",
         "an unexpected error: ValueError: oh",
-        "422: a row",
+        "m refuses (422: a row).",
     ]
     told = [read_events(store, id)[-1] for id in ids]
     assert [(event.kind, event.data) for event in told] == [
         ("error", None),
         ("error", None),
-        ("error", {PLAIN: FAILED}),
+        ("error", {PLAIN: "m refuses."}),
     ]
 
 

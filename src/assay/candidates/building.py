@@ -195,8 +195,7 @@ class Context:
         try:
             return self.measure(agent)
         except RefusalError as error:
-            plain = f"{agent.model} refuses every request."
-            say_quoting(self.progress, str(error), plain)
+            say_quoting(self.progress, str(error), error.plain)
             return None
 
     def chat_agent(self, **changes: object) -> Agent:

@@ -49,7 +49,7 @@ from assay.data.split import (
     refuse_other,
 )
 from assay.data.unlabelled import UnlabelledInputs
-from assay.errors import AssayError, ConfigError, DataError, OutageError, QuotingError, StoreError
+from assay.errors import AssayError, ConfigError, DataError, OutageError, ProviderError, StoreError
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
@@ -246,7 +246,7 @@ def build_all(parts: ComparisonData, bench: Bench) -> tuple[list[Candidate], lis
             with it that would be another comparison and another opening.
     """
     built: list[Candidate] = []
-    outages: list[str] = []
+    outages: list[tuple[str, str]] = []
     names = registry.taking_part(bench.config)
     refused = [name for name in registry.baselines(bench.config) if name not in names]
     warnings = [reasons.baselines_off(refused)] if refused else []
@@ -261,10 +261,10 @@ def build_all(parts: ComparisonData, bench: Bench) -> tuple[list[Candidate], lis
             except (ConfigError, DataError, StoreError):
                 raise
             except OutageError as error:
-                outages.append(f"{name}: {error.what}")
-                say_quoting(bench.progress, outages[-1], f"{name}: requests were left unanswered.")
-            except QuotingError as error:  # what the provider says is not kept: it may quote a row
-                warnings.append(f"`{name}` was left out: a model refuses what it is asked.")
+                outages.append((f"{name}: {error.what}", f"{name}: {error.plain}"))
+                say_quoting(bench.progress, *outages[-1])
+            except ProviderError as error:
+                warnings.append(f"`{name}` was left out: {error.plain}")
                 say_quoting(bench.progress, f"`{name}` was left out: {error}", warnings[-1])
             except AssayError as error:
                 warnings.append(f"`{name}` was left out: {error}")
@@ -277,8 +277,10 @@ def build_all(parts: ComparisonData, bench: Bench) -> tuple[list[Candidate], lis
                 built.append(candidate)
             bar.advance()
     if outages:
+        said, plain = map(" ".join, zip(*outages, strict=True))
         raise OutageError(
-            " ".join(outages),
+            said,
+            plain=plain,
             fix="The holdout stays closed. Run the same command again to request only what "
             "is missing, or remove the candidate from `candidates` in assay.yaml.",
         )

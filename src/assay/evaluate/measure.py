@@ -21,7 +21,7 @@ from assay.agent.passages import find_passages, knowledge_base
 from assay.agent.routing import Step, follow, paths
 from assay.agent.runtime import assemble
 from assay.config import Config, is_remote
-from assay.errors import OutageError, QuotingError
+from assay.errors import OutageError, ProviderError
 from assay.evaluate.graders import GradingContext, grade
 from assay.evaluate.provider_answers import answer_by_provider
 from assay.evaluate.run import AnswerBatches, incomplete, run
@@ -36,7 +36,7 @@ from assay.quantities import say_count
 from assay.store.store import Store, owner_of
 
 
-class RefusalError(QuotingError):
+class RefusalError(ProviderError):
     """A model refuses every request that it is sent, so that nothing can be measured."""
 
 
@@ -284,10 +284,12 @@ def _check_answered(agent: Agent, measured: Measurement) -> None:
     reasons = {answer.finish: answer.error for answer in measured.answers}
     count = len(measured.answers)
     if measured.missing:
+        left = f"{agent.model} left {measured.missing} of {say_count(count, 'request')} unanswered"
         raise OutageError(
-            f"{agent.model} left {measured.missing} of {say_count(count, 'request')} unanswered "
-            f"({reasons['error']}).",
+            f"{left} ({reasons['error']}).",
+            plain=f"{left}.",
             fix="Run the same command again to request only these.",
         )
     if measured.incomplete:
-        raise RefusalError(f"{agent.model} refuses every request ({reasons['refused']}).")
+        refuses = f"{agent.model} refuses every request"
+        raise RefusalError(f"{refuses} ({reasons['refused']}).", plain=f"{refuses}.")

@@ -24,7 +24,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from assay.errors import AssayError, QuotingError
+from assay.errors import AssayError, ProviderError
 from assay.interrupt import heard, interrupt_main
 from assay.jobs import kept_runs, queue, recovery
 from assay.jobs.events import PLAIN
@@ -36,8 +36,6 @@ from assay.store.tables import JobRow, Table
 BEAT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 UNEXPECTED = "an unexpected error"
-FAILED = "it has failed."
-"""What programs are told of an error that may quote a row."""
 """Begins the error of a job that has met a fault; what follows is its traceback's last line."""
 REVIVE_SECONDS = 10.0
 """Between two looks for jobs whose worker has died."""
@@ -231,8 +229,8 @@ class Worker:
             self._interrupted(job, work.wish)
         except JobLostError:
             log.warning("%s was given to another worker", job.id)
-        except QuotingError as error:
-            self._tell(queue.fail, job, str(error), {PLAIN: FAILED})
+        except ProviderError as error:
+            self._tell(queue.fail, job, str(error), {PLAIN: error.plain})
         except AssayError as error:
             self._tell(queue.fail, job, str(error))
         except Exception as error:

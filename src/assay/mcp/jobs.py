@@ -19,7 +19,7 @@ from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.events import PLAIN, JobEvent, read_events
 from assay.jobs.queue import OVER, Job
-from assay.jobs.worker import FAILED, UNEXPECTED
+from assay.jobs.worker import UNEXPECTED
 from assay.mcp.access import Access, find_own_agent
 from assay.mcp.data import READS
 from assay.mcp.texts import OneLine, say
@@ -235,16 +235,17 @@ def _error(workspace: Workspace, job: Job, events: Sequence[JobEvent]) -> str:
     assert job.error is not None
     if job.error.startswith(UNEXPECTED):
         return f"{UNEXPECTED}. The owner reads which with `assay jobs show {job.id}`."
-    plainly = f"{FAILED} The owner reads why with `assay jobs show {job.id}`."
     if job.kind == measuring.MEASURE:
-        return plainly
+        return f"it has failed. The owner reads why with `assay jobs show {job.id}`."
     if _asks_for_hidden_rows(job, [event.message for event in events]):
         return (
             "it has failed while the holdout was open. The owner reads why with "
             f"`assay jobs show {job.id}`; the same comparison goes on in the same opening."
         )
-    if any(event.kind == "error" and PLAIN in (event.data or {}) for event in events):
-        return plainly
+    for event in events:
+        if event.kind == "error" and (plain := (event.data or {}).get(PLAIN)):
+            more = f"What the provider says the owner reads with `assay jobs show {job.id}`."
+            return say(f"{plain} {more}", workspace.root)
     return say(job.error, workspace.root)
 
 

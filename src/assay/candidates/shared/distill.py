@@ -117,9 +117,11 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
     )
     if failed := incomplete(answers):
         reason = next(answer.error for answer in answers if answer.finish == "error")
+        count = say_count(len(answers), "input")
+        left = f"the teacher {teacher} left {failed} of {count} unanswered"
         raise OutageError(
-            f"the teacher {teacher} left {failed} of {say_count(len(answers), 'input')} unanswered "
-            f"({reason}).",
+            f"{left} ({reason}).",
+            plain=f"{left}.",
             fix="Run the same command again to request only these.",
         )
     kept = usable_answers(context, asked.agent, answers)

@@ -105,8 +105,10 @@ class Proposer:
             progress=bench.progress,
         )
         if answer.finish == "error":
+            silent = f"the proposer {self.model} did not answer"
             raise OutageError(
-                f"the proposer {self.model} did not answer ({answer.error}).",
+                f"{silent} ({answer.error}).",
+                plain=f"{silent}.",
                 fix="Run the same command again to request only what is missing.",
             )
         return answer

@@ -24,7 +24,7 @@ from assay.agent.prices import cost_usd
 from assay.agent.providers import Providers, provider_of
 from assay.config import CONFIG_FILE, is_remote, split_reference
 from assay.config.reinforcement import Reinforcement
-from assay.errors import ConfigError, OutageError, QuotingError, UsageError
+from assay.errors import ConfigError, OutageError, ProviderError, UsageError
 from assay.evaluate.model_graders import (
     MODEL_GRADERS,
     LabelModel,
@@ -147,7 +147,7 @@ class RewardJudge:
         Raises:
             ConfigError: a limit is reached.
             OutageError: a judge does not answer.
-            QuotingError: it refuses every question.
+            ProviderError: it refuses every question.
         """
         for part in judges_of(self._grader):
             wanted: dict[str, Request] = {}
@@ -187,14 +187,18 @@ class RewardJudge:
         self._keep(model, replied, wanted)
         failed = [answer for answer in answers if answer.finish == "error"]
         if failed:
+            count = say_count(len(answers), "question")
+            left = f"the judge {model} left {len(failed)} of {count} unanswered"
             raise OutageError(
-                f"the judge {model} left {len(failed)} of {say_count(len(answers), 'question')} "
-                f"unanswered ({failed[0].error}).",
+                f"{left} ({failed[0].error}).",
+                plain=f"{left}.",
                 fix=self._again,
             )
         if not replied and (model not in self._replied or len(answers) >= MANY):
-            raise QuotingError(
-                f"the judge {model} refuses every question ({answers[0].error}).",
+            refuses = f"the judge {model} refuses every question"
+            raise ProviderError(
+                f"{refuses} ({answers[0].error}).",
+                plain=f"{refuses}.",
                 where=self._where,
                 fix="Choose another judge, or check which requests this one accepts.",
             )

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from assay import json_reader
 from assay.config.names import FileName, ModelName, file_of
-from assay.errors import ConfigError, DataError, OutageError, QuotingError
+from assay.errors import ConfigError, DataError, OutageError, ProviderError
 from assay.evaluate.graders.assertions import rubric_of
 from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.parse import fold
@@ -91,7 +91,7 @@ def judge(
     Raises:
         ConfigError: nobody is there to ask, or the project has not agreed.
         OutageError: the judge did not answer everything.
-        QuotingError: it refuses every question.
+        ProviderError: it refuses every question.
     """
     scores: list[Score | None] = []
     pairs: list[JudgedPair] = []
@@ -116,7 +116,7 @@ def judge_pairs(
     Raises:
         ConfigError: nobody is there to ask, or the project has not agreed.
         OutageError: the judge did not answer everything.
-        QuotingError: it refuses every question.
+        ProviderError: it refuses every question.
     """
     if not pairs:
         return []
@@ -129,14 +129,18 @@ def judge_pairs(
     answers = context.ask(settings.model, requests)
     failed = [answer for answer in answers if answer.finish == "error"]
     if failed:
+        count = say_count(len(answers), "question")
+        left = f"the judge {settings.model} left {len(failed)} of {count} unanswered"
         raise OutageError(
-            f"the judge {settings.model} left {len(failed)} of "
-            f"{say_count(len(answers), 'question')} unanswered ({failed[0].error}).",
+            f"{left} ({failed[0].error}).",
+            plain=f"{left}.",
             fix="Run the same command again to request only these.",
         )
     if not any(answer.has_answered for answer in answers):  # else every pair would be a tie
-        raise QuotingError(
-            f"the judge {settings.model} refuses every question ({answers[0].error}).",
+        refuses = f"the judge {settings.model} refuses every question"
+        raise ProviderError(
+            f"{refuses} ({answers[0].error}).",
+            plain=f"{refuses}.",
             fix="Choose another judge, or check which requests this one accepts.",
         )
     said = [verdict(answer) for answer in answers]

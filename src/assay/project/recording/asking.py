@@ -298,6 +298,7 @@ class _Run:
         if len(self._refused) >= MOST_REFUSED:
             raise OutageError(
                 f"the model refuses what it is asked ({line.answer.error}).",
+                plain="the model refuses what it is asked.",
                 fix="Check the model's name, the prompt and --max-new-tokens; nothing was kept.",
             )
 
