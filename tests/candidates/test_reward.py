@@ -68,7 +68,6 @@ def test_graders_of_the_project_are_combined_by_their_names(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("graders", "message"),
     [
-        ({"a": "exakt"}, "no grader 'exakt' among the project's"),
         ({"a": "judge"}, "judge compares two answers"),
         ({"a": {"type": "python", "name": "p", "source": "x = 1"}}, "never run here"),
     ],

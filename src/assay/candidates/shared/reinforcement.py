@@ -119,21 +119,15 @@ def _reward_of(context: Context, known: GradingContext) -> Reward:
 
 
 def _by_name(name: str, config: Config, known: GradingContext) -> Reward:
-    """The reward of one of the project's graders.
+    """The reward of one of the project's graders, of which `check_graders` says that it is there.
 
     Raises:
-        ConfigError: there is none of this name, or it is a `judge`.
+        ConfigError: it is a `judge`.
     """
-    for spec in config.graders:
-        if spec.label == name:
-            if spec.name == "judge":
-                raise _asks_a_model()
-            return partial(_by_grader, spec, known)
-    raise ConfigError(
-        f"there is no grader {name!r} among the project's.",
-        where=f"{WHERE}.reward",
-        fix=f"Choose from: {', '.join(spec.label for spec in config.graders)}.",
-    )
+    [spec] = [one for one in config.graders if one.label == name]
+    if spec.name == "judge":
+        raise _asks_a_model()
+    return partial(_by_grader, spec, known)
 
 
 def _judge_of(context: Context, grader: rewards.Grader) -> RewardJudge | None:
