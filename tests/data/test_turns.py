@@ -232,7 +232,7 @@ def test_dialogues_with_calls_are_proposed_to_be_cut(tmp_path: Path) -> None:
     begun = [{**whole, "messages": whole["messages"][:end]} for end in (2, 4)]
     turns, format = counted(*begun, whole)
     assert (turns.are_cut, format) == (True, "openai-chat")
-    assert "so that each turn has a row" in turns.describe(by_turns=False)
+    assert "so that each turn is the last of some row" in turns.describe(by_turns=False)
     # One short conversation that others begin with says nothing of them.
     turns, format = counted(begun[0], whole, dialogue("Oslo"), dialogue("Kiel"))
     assert (turns.are_cut, turns.is_all, format) == (False, True, TURNS)

@@ -300,14 +300,14 @@ class _Pass:
             first, cluster = int(groups.first[row]), int(groups.cluster[row])
             outputs = said.setdefault(first, set()) if first in repeated else set()
             like = first if first != row else cluster
-            if self._is_cut and like != row and self._records[like] == self._records[row]:
-                pass  # it goes on from that row, and need not say more
-            elif first != row:
-                code = "several-outputs" if several else "contradiction"
-                code = "duplicate" if self._outputs[row] in outputs else code
-                yield self._as_earlier(code, row, first)
-            elif cluster != row:
-                yield self._as_earlier("near-duplicate", row, cluster)
+            # A turn of a dialogue goes on from the turns before it, and need not say more.
+            goes_on = self._is_cut and self._records[like] == self._records[row]
+            if like != row and not goes_on:
+                code = "near-duplicate"
+                if first != row:
+                    code = "several-outputs" if several else "contradiction"
+                    code = "duplicate" if self._outputs[row] in outputs else code
+                yield self._as_earlier(code, row, like)
             outputs.add(self._outputs[row])
             if self._outputs[row] in lone:
                 message = "no other row has this label."

@@ -58,7 +58,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "bad-weight": ("error", "a weight that is not 0 or 1"),
     "nothing-trained": (
         "error",
-        "every assistant turn has weight 0; of a whole dialogue, or comes before any other turn",
+        "every assistant turn has weight 0 or, in a whole dialogue, opens it",
     ),
     "target-not-trained": ("warning", "the last turn, which is measured, has weight 0"),
     "dialogue-too-large": ("error", "a dialogue whose rows together take more than 64 MB"),

@@ -23,8 +23,9 @@ class TurnCounts:
         records: conversations.
         rows: turns of the assistant that are learned.
         calling: conversations in which a function is called before the last of these turns.
-        are_cut: most of several turns begin with another one: a row was made of each turn already.
-        is_all: whether the file holds no more.
+        are_cut: most conversations of several turns go on from another one of the file: somebody
+            has made a record of each turn already.
+        is_all: whether the file holds no more conversations.
     """
 
     records: int
@@ -51,7 +52,10 @@ class TurnCounts:
                 "a conversation stay together"
             )
         if self.are_cut:
-            held += "; most of several turns begin with another one, so that each turn has a row"
+            held += (
+                "; most of those with several turns go on from another conversation of the file, "
+                "so that each turn is the last of some row"
+            )
         return f"{held}: only the last turn of each is measured"
 
 
@@ -60,7 +64,7 @@ def count_turns(path: Path, detected: DetectedFormat, most: int) -> TurnCounts |
     last one of any.
 
     Args:
-        most: rows of which no further conversation is looked at.
+        most: once so many rows are counted, no further conversation is looked at.
     """
     if detected.format != openai_chat.SHAPE.name:
         return None

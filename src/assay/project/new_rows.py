@@ -258,8 +258,8 @@ def _without_unwritable(
 
 
 _RecordsOf = Callable[[int, list[Example]], list[dict[str, Any] | None]]
-"""The records that one of a file, given by its number and its examples, is in the project's file;
-None of a conversation that does not fit a row."""
+"""From a record of another file (its number, its examples) to the records that stand for it in the
+project's file; None for a conversation that fits no row."""
 
 
 def _match(

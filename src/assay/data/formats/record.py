@@ -61,7 +61,9 @@ def _whole(record: Record) -> list[Record]:
     return [record]
 
 
-def _uncut(record: Record, example: Example, found: RecordProblems) -> list[tuple[Record, Example]]:
+def _one_row(
+    record: Record, example: Example, found: RecordProblems
+) -> list[tuple[Record, Example]]:
     return [(record, example)]
 
 
@@ -85,7 +87,7 @@ class Shape:
     matches: Callable[[Record], bool]
     example: Callable[[Record, str, RecordProblems], Example | None]
     parts: Callable[[Record], list[Record]] = _whole
-    cut: Callable[[Record, Example, RecordProblems], list[tuple[Record, Example]]] = _uncut
+    cut: Callable[[Record, Example, RecordProblems], list[tuple[Record, Example]]] = _one_row
     reads: tuple[str, ...] = ()
 
     def read(

@@ -326,9 +326,10 @@ class SettingsForm(Controls[Config]):
         self._abstention.set_visibility(parsed.knowledge is not None)
         columns = parsed.data.columns
         self._columns.set_visibility(columns is not None)
-        is_record = columns is not None and len(columns.output) > 1
         is_table = parsed.data.file.lower().endswith((".csv", ".tsv", ".xlsx"))
-        self._numbers.set_visibility(is_record and (is_table or bool(columns and columns.numbers)))
+        self._numbers.set_visibility(
+            columns is not None and len(columns.output) > 1 and (is_table or bool(columns.numbers))
+        )
         if (slot := self._rank.parent_slot) is not None:  # with its label
             slot.parent.set_visibility(parsed.fine_tune.adapter != "full")
         always = _always(parsed)
