@@ -13,6 +13,7 @@ _SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 """NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
 _LEAD = """(id) => setTimeout(() => {
+  if (document.activeElement.matches("input, textarea")) return;
   const button = getHtmlElement(id), form = button?.closest(".card, .q-card");
   const wrong = form?.querySelector(".q-field--error, .bad[role=alert]:not(:empty)");
   for (let box = wrong; (box = box?.parentElement?.closest("details")); ) box.open = true;
@@ -37,7 +38,8 @@ def show_at_once(made: ValueElement[Any]) -> None:
 
 def lead_to_error(button: Element) -> None:
     """Bring the first field in error of the form that a button belongs to into view, with the
-    cursor in it; nothing where there is none: the form was taken."""
+    cursor in it; nothing where there is none: the form was taken. Whoever has gone on to a field
+    before the answer came stays there: else what is being typed would end in another one."""
     button.client.run_javascript(call_expression(_LEAD, button.id))
 
 
