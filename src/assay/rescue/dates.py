@@ -5,7 +5,7 @@ A date that the account's own list of models names counts before these.
 
 from __future__ import annotations
 
-EVALS_CLOSE = "2026-11-30"
+EVALS_END = "2026-11-30"
 """The Evals API and its data."""
 SOURCE = "OpenAI's Python client 3.57, for its base"
 PAGE = "https://developers.openai.com/api/docs/deprecations"

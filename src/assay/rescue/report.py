@@ -242,7 +242,7 @@ def _markdown(report: dict[str, Any]) -> Iterator[str]:
     head = ("model", "base", "ends", "according to", "training file", "checkpoints")
     yield from _table(head, models) if models else ["There are none."]
     yield ""
-    yield f"Dates change: {dates.PAGE}. The Evals API closes on {dates.EVALS_CLOSE}."
+    yield f"Dates change: {dates.PAGE}. The Evals API was announced to end on {dates.EVALS_END}."
     if report["missing"]:
         yield from ("", "## Not fetched, because", "")
         rows_ = [(LABELS[one["kind"]], one["id"], one["reason"]) for one in report["missing"]]
