@@ -1,15 +1,16 @@
 """Reinforcement side by side with TRL's GRPOTrainer, in one run, on the same prompts.
 
     pip install -e '.[bench]'
-    python bench/reinforcement.py [--quick] [--json]
+    python bench/reinforcement.py [--quick] [--length 500] [--json]
 
 SmolLM2-135M-Instruct, LoRA of rank 16 on all linear maps, four prompts a step (`--quick`: one),
 eight answers to each of at most 48 tokens (16) at temperature 1, one update, no KL term, advantages
-without deviation, clips of 0.2 and 0.28, one divisor for all tokens. Prompts have 50 and 500
+without deviation, clips of 0.2 and 0.28, one divisor for all tokens. Prompts have 50 or 500
 tokens and nothing in common but the chat template's beginning. A step draws the answers, grades
 them by a function that takes no time, and updates the weights. A rate is over three steps (one)
 after a first one that is not counted. Each side runs in a process of its own; the peer in float32
-and in bfloat16, of which the better one counts. Figures need a machine that does nothing else.
+and in bfloat16, of which the better one counts; with 500 tokens it learns from eight answers at a
+time, since all 32 need more than 24 GB. Figures need a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ def peer(work: Work) -> Rate:
     from train_works import ALPHA, MODEL, RANK
 
     half = work.side.endswith("bfloat16")
+    passes = work.prompts if work.length >= 500 else 1
     loaded = load(MODEL, dtype="bfloat16" if half else "float32")
     texts = prompts_of(work, Template.of(loaded.tokenizer))
     marks: list[float] = []
@@ -182,7 +184,8 @@ def peer(work: Work) -> Rate:
     with tempfile.TemporaryDirectory() as folder:
         arguments = trl.GRPOConfig(
             output_dir=folder,
-            per_device_train_batch_size=work.prompts * GROUP,
+            per_device_train_batch_size=work.prompts * GROUP // passes,
+            gradient_accumulation_steps=passes,
             num_generations=GROUP,
             max_completion_length=work.answer,
             max_steps=work.steps + 1,
@@ -240,6 +243,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one prompt a step, short answers")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--length", type=int, choices=LENGTHS, help="prompts of this alone")
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds for one process")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -249,7 +253,7 @@ def main() -> None:
         return
     prompts, answer, steps = (1, 16, 1) if given.quick else (4, 48, 3)
     found: list[dict[str, Any]] = []
-    for length in LENGTHS:
+    for length in (given.length,) if given.length else LENGTHS:
         rates = {}
         for side in SIDES:
             rate = measured(Work(side, length, prompts, answer, steps), given.limit)
