@@ -84,7 +84,8 @@ class Loaded:
     def listener(self, label: str, type: str) -> tuple[int, str]:
         """Ids of the element with this label, and of who listens to it."""
         for id, element in self.elements.items():
-            if element.get("props", {}).get("aria-label") == label:
+            props = element.get("props", {})
+            if label in (props.get("aria-label"), props.get("label")):
                 for one in element["events"]:
                     if one["type"] == type:
                         return int(id), one["listener_id"]
@@ -141,6 +142,15 @@ def role_of(up: Studio, name: str) -> str:
     return people.find(Workspace(up.folder), name).role
 
 
+def wait_for_person(up: Studio, socket: Socket, name: str) -> None:
+    """Until the person is there and the page shows it, with an empty form."""
+    end = time.monotonic() + PATIENCE_S
+    while all(person.name != name for person in people.people(Workspace(up.folder))):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    socket.heard(SILENCE_S)
+
+
 def test_a_viewer_with_an_admins_ids_takes_no_action(up: Studio) -> None:
     with signed_in(up, "eve", "viewer") as eve, signed_in(up, "ada", "admin") as ada:
         theirs, mine = ada.page("/people?part=people"), eve.page("/")
@@ -150,6 +160,8 @@ def test_a_viewer_with_an_admins_ids_takes_no_action(up: Studio) -> None:
             "client_id": theirs.client,
             "listener_id": listener,
             "args": [json.dumps({"value": 2, "label": "admin"})],
+            "document": "d",
+            "nth": 1,
         }
         with ada.socket(theirs.client) as own, eve.socket(mine.client) as other:
             assert other.answer.startswith("40")
@@ -163,6 +175,43 @@ def test_a_viewer_with_an_admins_ids_takes_no_action(up: Studio) -> None:
             while role_of(up, "eve") != "admin":
                 assert time.monotonic() < end
                 time.sleep(0.1)
+
+
+def test_an_event_that_is_told_again_counts_once(up: Studio) -> None:
+    """As a page tells it after a lost connection, which may have taken the answer alone."""
+    with signed_in(up, "olga", "admin") as olga:
+        page = olga.page("/people?part=people")
+        named = page.listener("Name of the person", "update:value")
+        add = page.listener("Add person", "click")
+
+        def tell(
+            socket: Socket, nth: object, to: tuple[int, str], *args: str, of: object = "d"
+        ) -> None:
+            id, listener = to
+            event = {"id": id, "client_id": page.client, "listener_id": listener}
+            event |= {"args": [json.dumps(one) for one in args], "document": of, "nth": nth}
+            assert socket.asked("event", event) == "[]"
+
+        with olga.socket(page.client) as socket:
+            tell(socket, 1, named, "rosa")
+            tell(socket, 2, add)
+            wait_for_person(up, socket, "rosa")
+            tell(socket, 3, named, "rudi")
+        with olga.socket(page.client) as socket:
+            tell(socket, 2, add)
+            socket.heard(SILENCE_S)
+            assert "rudi" not in [person.name for person in people.people(Workspace(up.folder))]
+            tell(socket, 3, named, "ruth")
+            for nth, document in ((4.0, "d"), ("4", "d"), (True, "e"), (4, "x" * 1000), (4, None)):
+                tell(socket, nth, add, of=document)
+            socket.heard(SILENCE_S)
+            tell(socket, 4, add)
+            wait_for_person(up, socket, "rudi")
+            tell(socket, 1, named, "rolf", of="the page, loaded again")
+            tell(socket, 2, add, of="the page, loaded again")
+            wait_for_person(up, socket, "rolf")
+    names = [person.name for person in people.people(Workspace(up.folder))]
+    assert [name for name in names if name[0] == "r"] == ["rolf", "rosa", "rudi"]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -210,10 +259,12 @@ def test_the_log_grows_at_nobodys_wish(up: Studio) -> None:
             for _ in range(100):
                 said = {"client_id": page.client, "level": "error", "message": text}
                 socket.send("log", said)
+            event = {"client_id": page.client, "document": "d"}
             for wrong in (
                 [], [1], ["x" * 50_000], [{"client_id": page.client}], [{"client_id": 1}],
-                [{"client_id": page.client, "id": text, "listener_id": text, "args": [text]}],
-                [{"client_id": page.client, "id": 0, "listener_id": text, "args": text}],
+                [{**event, "nth": 1}], [{**event, "document": text, "nth": 2}],
+                [{**event, "nth": 3, "id": text, "listener_id": text, "args": [text]}],
+                [{**event, "nth": 4, "id": 0, "listener_id": text, "args": text}],
                 [{"client_id": page.client, "level": text, "message": text}],
                 [{"client_id": page.client, "next_message_id": text}],
                 [{"client_id": page.client}, text], [None], [[text]],

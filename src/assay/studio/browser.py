@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from typing import Any
 
+from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.value_element import ValueElement
 from nicegui.events import GenericEventArguments
 
+_RETELL = files("assay.studio").joinpath("retell.js").read_text(encoding="utf-8")
 _SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 """NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
@@ -21,6 +24,12 @@ _LEAD = """(id) => setTimeout(() => {
   wrong?.querySelector("input, textarea, [tabindex='0']")?.focus({ preventScroll: true });
 }, 50)"""
 """What the server has said comes before this, and is drawn a little later."""
+
+
+def retell() -> None:
+    """Have all pages tell the server again what it did not hear; once, before any is shown. As a
+    module the script comes after socket.io, which it is for, and before the page connects."""
+    ui.add_body_html(f'<script type="module">{_RETELL}</script>', shared=True)
 
 
 def show_at_once(made: ValueElement[Any]) -> None:

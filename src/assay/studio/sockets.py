@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import parse_qs
+from weakref import WeakKeyDictionary
 
 import anyio.to_thread
 from nicegui import Client, core
@@ -34,6 +35,7 @@ CHECKED_EVERY_S = 0.5
 """So often the store is asked whether the sessions of open pages are still good."""
 MAY_LOG = {"debug", "info", "warning", "error"}
 LONGEST_LINE = 500
+LONGEST_ID = 64
 LINES_A_MINUTE = 20
 _OF_A_PAGE = re.compile(r"/_nicegui/client/([^/]+)/")
 _RELOAD = {"code": "window.location.reload()"}
@@ -48,6 +50,7 @@ class Sockets:
         self._workspace = workspace
         self._sio = core.sio
         self._lines = Allowance(LINES_A_MINUTE, 60.0)
+        self._heard: WeakKeyDictionary[Client, tuple[str, int]] = WeakKeyDictionary()
 
     def guard(self) -> None:
         """Put a check before each of NiceGUI's handlers, and watch over sessions."""
@@ -78,6 +81,8 @@ class Sockets:
                 return
             if name == "log":
                 self._log(message)
+                return
+            if name == "event" and not self._is_new(page, message):
                 return
             try:
                 handler(sid, message)
@@ -120,6 +125,22 @@ class Sockets:
         client = Client.instances.get(page) if isinstance(page, str) else None
         mine = read_session((self._sio.get_environ(sid) or {}).get("asgi.scope", {}))
         return client is not None and mine is not None and find_session(client) == mine
+
+    def _is_new(self, page: str, event: dict[str, Any]) -> bool:
+        """Whether an event was not handled yet: after a lost connection a page tells again what
+        it does not know to be heard (`retell.js`). A page that the browser has loaded again out of
+        what it keeps is another document, and counts from the beginning."""
+        client = Client.instances.get(page)
+        document, nth = event.get("document"), event.get("nth")
+        if client is None or type(nth) is not int:
+            return False
+        if not isinstance(document, str) or len(document) > LONGEST_ID:
+            return False
+        before, last = self._heard.get(client, ("", 0))
+        if document == before and nth <= last:
+            return False
+        self._heard[client] = document, nth
+        return True
 
     def _log(self, message: dict[str, Any]) -> None:
         level, text = message.get("level"), message.get("message")

@@ -1,0 +1,91 @@
+"""What a page tells the server while its connection dies."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Browser, WebSocketRoute, expect
+
+from tests.many_rows import project
+from tests.studio.browsing import PATIENCE_MS, Studio, studio, tab
+from tests.studio.signing_in import signed_in
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("lost") / "tickets"
+    folder.mkdir()
+    project(folder, 60)
+    with studio(folder) as running:
+        yield running
+
+
+@dataclass
+class Line:
+    """Between a page and the server. While it is dying, what the page writes to it is lost."""
+
+    dying: bool = False
+    lost: list[str] = field(default_factory=list)
+    ends: list[WebSocketRoute] = field(default_factory=list)
+
+    def connect(self, page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+
+        def forward(message: str | bytes) -> None:
+            if self.dying:
+                self.lost.append(str(message))
+            else:
+                server.send(message)
+
+        page.on_message(forward)
+        self.ends = [page, server]
+
+    def die(self) -> None:
+        """The next one is a good one."""
+        self.dying = False
+        for end in self.ends:
+            end.close()
+
+
+@pytest.mark.parametrize("fetched", ["when it is opened", "in advance"])
+def test_what_was_typed_and_then_pressed_reaches_the_server(
+    browser: Browser, up: Studio, fetched: str
+) -> None:
+    line = Line()
+    typed = "777" if fetched == "in advance" else "888"
+    with signed_in(browser, up, "editor") as visitor:
+        here = tab(visitor.page.context, up.url)
+        page = here.page
+        page.route_web_socket(re.compile("socket.io"), line.connect)
+        if fetched == "in advance":
+            page.set_extra_http_headers({"Sec-Purpose": "prefetch"})
+        here.open("/settings")
+        requests = page.get_by_label("Requests per month")
+        save = page.get_by_role("button", name="Save", exact=True)
+        requests.fill("500")
+        expect(save).to_be_enabled()
+
+        def wait_for_loss(of: str) -> None:
+            end = time.monotonic() + PATIENCE_MS / 1000
+            while not any(of in one for one in line.lost):
+                assert time.monotonic() < end
+                page.wait_for_timeout(20)
+
+        line.dying = True
+        requests.fill(typed)
+        wait_for_loss(typed)
+        line.lost.clear()
+        save.click()
+        wait_for_loss('"event"')
+        line.die()
+        expect(page.get_by_text("No unsaved changes")).to_be_visible()
+        expect(requests).to_have_value(typed)
+        here.check()
+        page.close()
+    assert f"monthly_requests: {typed}" in (up.folder / "assay.yaml").read_text()
