@@ -89,3 +89,27 @@ def test_what_was_typed_and_then_pressed_reaches_the_server(
         here.check()
         page.close()
     assert f"monthly_requests: {typed}" in (up.folder / "assay.yaml").read_text()
+
+
+def test_whoever_loses_what_was_typed_is_told(browser: Browser, up: Studio) -> None:
+    """The server has forgotten the page, as it does after a while or when it is started anew."""
+    line = Line()
+    with signed_in(browser, up, "editor") as visitor:
+        here = tab(visitor.page.context, up.url)
+        page = here.page
+        page.route_web_socket(re.compile("socket.io"), line.connect)
+        here.open("/settings")
+        page.get_by_label("Requests per month").fill("600")
+        expect(page.get_by_text("Unsaved changes", exact=True)).to_be_visible()
+        page.evaluate("socket.io.opts.query.client_id = 'forgotten'")
+        line.die()
+        told = page.get_by_text("this page was loaded again, without what was not saved.")
+        expect(told).to_be_visible()
+        expect(page.get_by_text("No unsaved changes")).to_be_visible()
+        here.settled()
+        page.get_by_role("alert").get_by_role("button", name="Close").click()
+        page.reload()
+        here.settled()
+        expect(told).to_have_count(0)
+        here.check()
+        page.close()

@@ -11,7 +11,7 @@ from nicegui.element import Element
 from nicegui.elements.mixins.value_element import ValueElement
 from nicegui.events import GenericEventArguments
 
-_RETELL = files("assay.studio").joinpath("retell.js").read_text(encoding="utf-8")
+_LOST_CONNECTION = files("assay.studio").joinpath("lost_connection.js").read_text(encoding="utf-8")
 _SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 """NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
@@ -26,10 +26,10 @@ _LEAD = """(id) => setTimeout(() => {
 """What the server has said comes before this, and is drawn a little later."""
 
 
-def retell() -> None:
+def mend_lost_connections() -> None:
     """Have all pages tell the server again what it did not hear; once, before any is shown. As a
     module the script comes after socket.io, which it is for, and before the page connects."""
-    ui.add_body_html(f'<script type="module">{_RETELL}</script>', shared=True)
+    ui.add_body_html(f'<script type="module">{_LOST_CONNECTION}</script>', shared=True)
 
 
 def show_at_once(made: ValueElement[Any]) -> None:

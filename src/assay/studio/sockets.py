@@ -127,9 +127,9 @@ class Sockets:
         return client is not None and mine is not None and find_session(client) == mine
 
     def _is_new(self, page: str, event: dict[str, Any]) -> bool:
-        """Whether an event was not handled yet: after a lost connection a page tells again what
-        it does not know to be heard (`retell.js`). A page that the browser has loaded again out of
-        what it keeps is another document, and counts from the beginning."""
+        """Whether an event was not handled yet: after a lost connection a page tells again what it
+        does not know to be heard (`lost_connection.js`). A page that the browser has loaded again
+        out of what it keeps is another document, and counts from the beginning."""
         client = Client.instances.get(page)
         document, nth = event.get("document"), event.get("nth")
         if client is None or type(nth) is not int:

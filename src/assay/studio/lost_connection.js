@@ -4,6 +4,8 @@
 // next click would act on what stood there before. Events are numbered, so that the server
 // (sockets.py) handles each once, whether it was the event that got lost or the answer to it. They
 // keep their order: what a field holds comes before the click that uses it.
+//
+// A page that the server has forgotten meanwhile is loaded again by NiceGUI, and says so.
 {
   const open = window.io;
   window.io = (address, options) => {
@@ -31,6 +33,20 @@
       unheard.forEach(tell);
       // A page that was fetched in advance makes itself known after it has sent what waits.
       options.query.implicit_handshake = true;
+    });
+
+    socket.on("connect_error", (error) => {
+      const isLoadedAgain = ["Implicit handshake failed", "timeout"].includes(error.message);
+      if (isLoadedAgain && count > 0) sessionStorage.assayLoadedAgain = "yes";
+    });
+    socket.once("connect", () => {
+      if (!sessionStorage.assayLoadedAgain) return;
+      delete sessionStorage.assayLoadedAgain;
+      Quasar.Notify.create({
+        message: "The connection was lost for too long: this page was loaded again, without what was not saved.",
+        type: "warning", position: "top", timeout: 0, multiLine: true, classes: "notice",
+        actions: [{ label: "Close", color: "inherit" }],
+      });
     });
     return socket;
   };
