@@ -98,7 +98,7 @@ def test_a_version_is_written_in_every_form(
     if to == "merged":
         load(str(tmp_path / "out"))
     if to == "vllm":
-        assert "--enable-lora --max-lora-rank 8" in str(done.command)
+        assert "--enable-lora --max-lora-rank 8" in served(tmp_path / "out")
     with pytest.raises(UsageError, match="not empty"):
         project.export(id, to, tmp_path / "out")
 
@@ -112,10 +112,18 @@ def test_embeddings_that_were_trained_leave_with_the_adapter_or_merged(tmp_path:
     for to in ("adapter", "gguf", "vllm"):
         done = project.export(id, to, tmp_path / to)
         assert done.parity.evaluated == done.parity.target
-    assert "--enable-lora" not in str(done.command)  # vLLM takes no adapter with whole layers
+    assert "--enable-lora" not in served(tmp_path / "vllm")  # it takes no adapter with whole layers
     assert (tmp_path / "vllm" / "model.safetensors").is_file()
     kept = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert kept["modules_to_save"]
+
+
+def served(folder: Path) -> str:
+    """What `serve.sh` runs, by which vLLM follows grammars of llguidance whoever asks it first."""
+    command = (folder / "serve.sh").read_text().splitlines()[-1]
+    assert command.startswith("vllm serve ")
+    assert "--structured-outputs-config.backend guidance" in command
+    return command
 
 
 def test_what_the_gate_refuses_leaves_nothing_behind(

@@ -43,6 +43,9 @@ _GGUF_BITS = {"gguf": 16, "gguf-8bit": 8, "gguf-4bit": 4, "ollama": 16}
 GGUF, MODELFILE, SERVE = "model.gguf", "Modelfile", "serve.sh"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as --max-lora-rank."""
+_GRAMMARS = "--structured-outputs-config.backend guidance"
+"""Grammars are asked for in llguidance's form. Left to itself, a vLLM server takes what suits its
+first request with a grammar, and keeps to it for all others."""
 _CONTEXT_STEP = 256
 """llama.cpp's contexts are multiples of it."""
 
@@ -209,10 +212,10 @@ def _serves_adapter(version: LocalVersion) -> bool:
 def _vllm(version: LocalVersion, draft: Path) -> str:
     name = f"assay-{version.id[:12]}"
     if not (draft / ADAPTER).exists():
-        return f"vllm serve . --served-model-name {name}"
+        return f"vllm serve . --served-model-name {name} {_GRAMMARS}"
     rank = int(read_json(version.folder / ADAPTER_CONFIG)["r"])
     fitting = next(r for r in _RANKS if r >= rank)
     return (
         f"vllm serve {shlex.quote(version.record.base)} --enable-lora --max-lora-rank {fitting} "
-        f"--lora-modules {name}=. --chat-template chat_template.jinja"
+        f"--lora-modules {name}=. --chat-template chat_template.jinja {_GRAMMARS}"
     )
