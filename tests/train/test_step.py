@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from tests.rounding import rounding
-from tests.train.tiny import rows, tiny_model
+from tests.train.tiny import rows, rows_of_one_beginning, tiny_model
 from torch.nn import functional
 
 from assay.train.loss import CHUNK, backward_cross_entropy, logits_head, token_losses
@@ -145,8 +145,7 @@ def test_a_head_is_found() -> None:
 
 def test_the_same_step_gives_the_same_bits_where_rows_share_trained_tokens() -> None:
     """What a shared token is given by several rows must add up in one order, on many threads."""
-    ids = torch.randint(3, 97, (60,), generator=torch.Generator().manual_seed(0)).tolist()
-    many = [TrainingSequence([*ids, 3 + n], [True] * 61, 1 / (1 + n)) for n in range(40)]
+    many = rows_of_one_beginning(40)
     model = tiny_model().train()
 
     def gradients() -> list[torch.Tensor]:

@@ -67,6 +67,14 @@ def rows(count: int, seed: int = 0, low: int = 5, high: int = 30) -> list[Traini
     return made
 
 
+def rows_of_one_beginning(count: int) -> list[TrainingSequence]:
+    """Rows of 61 tokens, all trained, that differ in the last one or in their weights: a step
+    computes a state once and is given its gradient by every row."""
+    generator = np.random.default_rng(0)
+    ids = generator.integers(3, VOCABULARY, 60).tolist()
+    return [TrainingSequence([*ids, 3 + n % 90], [True] * 61, 1 / (1 + n)) for n in range(count)]
+
+
 def train(
     loaded: LoadedModel,
     train: Sequence[TrainingSequence],
