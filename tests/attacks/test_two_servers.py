@@ -20,6 +20,7 @@ from assay.agent.versions import save_agent
 from assay.jobs import queue
 from assay.jobs.pulling import PULL
 from assay.release import changes
+from assay.release.releases import place
 
 pytestmark = pytest.mark.slow
 BUDGET = 0.05
@@ -63,6 +64,23 @@ def test_two_servers_share_their_state_and_one_goes_on_alone(pair: Pair, figure:
     for number in (0, 1):
         assert pair.post(number, admin).status_code == 200
         assert pair.far.asked[-1]["messages"][0]["content"] == "Say it again."
+
+    # A canary that is set at the first holds at the second: a caller gets one agent of both.
+    save_agent(store, "echo", Agent(model=FAR, system_prompt="Say it louder."), message="test")
+    callers = [create_key(store, name, f"caller {number}", ["chat"]) for number in range(4)]
+    places = [place(name, "support", key.id) for key, _ in callers]
+    share = sum(sorted(places)[1:3]) / 2
+    asked = {"share": share, "agent": "echo@3", "force": "a test"}
+    headers = {"Authorization": f"Bearer {admin}"}
+    set_ = httpx.post(
+        f"{first.url}/v1/releases/support/canary", json=asked, headers=headers, timeout=90
+    )
+    assert set_.status_code == 200, set_.text
+    for (_, secret), own in zip(callers, places, strict=True):
+        for number in (1, 0):
+            assert pair.post(number, secret).status_code == 200
+            expected = "Say it louder." if own < share else "Say it again."
+            assert pair.far.asked[-1]["messages"][0]["content"] == expected
 
     # A key that is revoked is so at both, after the second for which it is remembered.
     key, secret = create_key(store, name, "short", ["chat"])
