@@ -4,6 +4,7 @@ anew unsaid."""
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -314,6 +315,17 @@ def test_without_psycopg_it_is_said_what_to_install(
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StoreError, match=r"assay\[postgres\]"):
         Store(tmp_path, "postgresql://a@127.0.0.1:9/b")
+
+
+def test_a_project_of_one_machine_needs_nothing_of_the_extras_for_several(tmp_path: Path) -> None:
+    root = make_project(tmp_path, 3).root
+    script = (
+        "import assay, sys; opened = assay.open(sys.argv[1]); opened.store.set('word', 'kept');"
+        "print(sorted({'ray', 'psycopg', 'obstore'} & {*sys.modules}))"
+    )
+    command = [sys.executable, "-P", "-c", script, str(root)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert told.stdout == "[]\n"
 
 
 @pytest.mark.slow
