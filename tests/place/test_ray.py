@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,8 +36,10 @@ from typer.testing import CliRunner
 from assay import project
 from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
+from assay.cli import main as commands
 from assay.cli.main import app
 from assay.config import Place
+from assay.config.yaml_text import edit
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.run import run as run_batches
 from assay.example import Message
@@ -221,6 +226,25 @@ def test_what_a_cluster_cannot_hold_is_refused(
         run(model, tmp_path, Place(on="ray", ranks=2))
 
 
+def test_a_stranger_without_the_clusters_token_is_refused(node: Node) -> None:
+    import ray
+
+    ask = (
+        "import sys; from ray._raylet import GcsClient;"
+        "print(len(GcsClient(address=sys.argv[1]).internal_kv_keys(b'', None)))"
+    )
+    command = [sys.executable, "-c", ask, ray.get_runtime_context().gcs_address]
+    nobody = {name: one for name, one in os.environ.items() if not name.startswith("RAY_AUTH")}
+    for given, refused in (
+        ({**os.environ}, False),
+        ({**nobody, "RAY_AUTH_MODE": "disabled"}, True),
+        ({**nobody, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, True),
+    ):
+        told = subprocess.run(command, env=given, capture_output=True, text=True, timeout=300)
+        assert bool(told.returncode) == refused, told.stderr
+        assert ("AuthenticationError" in told.stderr) == refused
+
+
 def test_the_command_trains_on_ray(node: Node, tmp_path: Path) -> None:
     made = small_project(tmp_path)
     agree(made.root, "consent")
@@ -293,28 +317,32 @@ def test_a_comparison_by_two_workers_is_that_of_one_process(
     """Though the node of one of them dies: but for times, its result and its answers are the same,
     none of them twice."""
     monkeypatch.setitem(run_batches.__kwdefaults__, "batch_size", 8)
+    root, kept = tmp_path / "made" / "pets", tmp_path / "kept"
+    made = small_project(root.parent, rows=100, edit={"seeds: 1": "seeds: 2"})
+    text = (root / "assay.yaml").read_text()
     some = {"candidates": ["prompt", "fine-tune"], "baselines": False}
-    kept = tmp_path / "kept"
-    small_project(tmp_path / "made", rows=100, edit={"seeds: 1": "seeds: 2"})
-    shutil.copytree(tmp_path / "made", kept)
+    (root / "assay.yaml").write_text(edit(text, some))
+    agree(made.root, "consent", "consent_to_answer")
+    shutil.copytree(root.parent, kept)
 
-    def compare(place: Place, progress: Progress) -> tuple[Any, bytes]:
-        shutil.rmtree(tmp_path / "made")
-        shutil.copytree(kept, tmp_path / "made")
-        opened = project.open(tmp_path / "made" / "pets")
-        opened.config = opened.config.model_copy(update={**some, "place": place})
-        found = opened.compare(progress=progress)
-        answers = gzip.decompress((found.folder / "answers.jsonl.gz").read_bytes())
-        return without_times(found.result.model_dump(mode="json")), answers
+    def compare(progress: Progress, *options: str) -> tuple[Any, bytes]:
+        shutil.rmtree(root.parent)
+        shutil.copytree(kept, root.parent)
+        monkeypatch.setattr(commands, "Terminal", lambda: progress)
+        asked = ["compare", "--project", str(root), "--json", *options]
+        done = CliRunner().invoke(app, asked)
+        assert done.exit_code == 0, done.output
+        [file] = root.glob(".assay/comparisons/*/answers.jsonl.gz")
+        return without_times(json.loads(done.stdout)), gzip.decompress(file.read_bytes())
 
     watcher = Counting("answering", once(16, lambda: kill_with(WORKER, node)))
-    two = compare(WORKERS, watcher)
-    assert compare(Place(), SILENT) == two
+    two = compare(watcher, "--on", "ray", "--workers", "2")
+    assert compare(SILENT) == two
     assert sum("has died" in line for line in watcher.lines) == 1
     assert len(set(two[1].splitlines())) == two[1].count(b"\n")
 
     # A machine that does not reach the version is sent its files.
-    opened = project.open(tmp_path / "made" / "pets")
+    opened = project.open(root)
     version = next(f"version:{one.id}" for one in list_versions(opened.store))
     engine = BatchEngines(opened.store).for_agent(Agent(model=version))
     assert isinstance(engine, TransformersBatchEngine)
