@@ -667,7 +667,13 @@ def test_rows_that_a_new_holdout_leaves_out_are_named(place: Place) -> None:
     broken = [{"q": sentence(2000 + n), "a": ""} for n in range(2)]
     said = "2 of the 27 rows of the new holdout's file cannot be used: there is no answer"
     place.put("new.jsonl", [*rows(25, start=1000), *broken])
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=said) as refused:
+        place.renew(config(), "new.jsonl")
+    assert "Line 27: the output is empty. Fill it in" in refused.value.what
+    assert refused.value.fix == "Correct these rows, or collect more."
+    one_class = [row | {"a": "label0"} for row in rows(3, start=1000)]
+    place.put("new.jsonl", [*one_class, *broken])
+    with pytest.raises(DataError, match=r"learn \(2\)\. Line 4"):  # no row is at fault for it
         place.renew(config(), "new.jsonl")
     place.put("new.jsonl", [*rows(36, start=1000), *broken])
     manifest = place.renew(config(), "new.jsonl")

@@ -35,7 +35,9 @@ def test_that_traces_are_not_in_the_sample_is_said() -> None:
     assert "none of the 4 traces" in said
     assert "10 %" in said
     judged = explain_nothing_to_judge(replace(KEPT, sampled=2))
-    assert judged.startswith("All 2 of the random sample are judged, of 4 traces")
+    assert judged.startswith(
+        "All 2 of the random sample are judged or set aside (“Cannot tell”), of 4 traces"
+    )
     assert "4" not in explain_nothing_to_judge(NONE)
     for sampled in (0, 1):
         one = explain_nothing_to_judge(replace(KEPT, of_agent=1, sampled=sampled)).lower()

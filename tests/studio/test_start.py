@@ -78,7 +78,7 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         # What cannot be right stays as it was typed, and so does what is said of it.
         expect(often).to_have_value("3.000")
         expect(
-            page.get_by_text("Write a whole number without a point or comma, as 1000.")
+            page.get_by_text("Write a whole number without a space, point or comma, as 1000.")
         ).to_be_visible()
         often.fill("3000")
         expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)

@@ -134,13 +134,13 @@ def renew(
     source = ExampleSource(config, root, template, context_length, progress)
     present = verify_split(folder)
     found = source.gather(holdout=False)
-    fresh, left_out = source.read_new(file, found)
+    fresh, left_out, wrong = source.read_new(file, found)
     if len(fresh) < LEAST_NEW_EXAMPLES:
         raise DataError(
             f"{say_count(len(fresh), 'usable new example')}; a new holdout needs at least "
-            f"{LEAST_NEW_EXAMPLES}. {' '.join(left_out)}".rstrip(),
+            f"{LEAST_NEW_EXAMPLES}. {' '.join((*left_out, *wrong))}".rstrip(),
             where=str(file),
-            fix="Collect more.",
+            fix="Correct these rows, or collect more." if wrong else "Collect more.",
         )
     former = _recycled(folder)
     if config.data.holdout is not None or present.generation > 1:

@@ -9,17 +9,19 @@ from pathlib import Path
 from assay.chat.template import Template
 from assay.config import Config
 from assay.config.names import file_of, split_sheet
-from assay.data.checks import check
+from assay.data.checks import CheckReport, check
 from assay.data.formats.hub import PREFIX
 from assay.data.normal import normalise
 from assay.data.partition import merge_liked
-from assay.data.problems import CODES
+from assay.data.problems import CODES, OF_THE_FILE, explain_row
 from assay.data.read import detect
 from assay.errors import DataError, Step
 from assay.example import Example, json_sha256
 from assay.progress import Progress
 from assay.store.files import sha256_file
 
+_LINES_TOLD = 5
+"""Rows of a new holdout's file of which is said what is wrong with them."""
 _RULES = 2  # raised when the same files would be divided otherwise; part of a split's key
 
 
@@ -97,7 +99,9 @@ class ExampleSource:
         }
         return json_sha256(parts)
 
-    def read(self, address: Path | str, found: GatheredExamples) -> list[Example]:
+    def read(
+        self, address: Path | str, found: GatheredExamples
+    ) -> tuple[list[Example], CheckReport]:
         """The usable examples of a file; what was noticed is added to `found`.
 
         Files without columns of their own are read by those of the project's file.
@@ -122,42 +126,45 @@ class ExampleSource:
         found.problems.update(report.counts)
         found.exact += report.exact
         found.near += report.near
-        return kept
+        return kept, report
 
     def read_new(
         self, address: Path | str, found: GatheredExamples
-    ) -> tuple[list[Example], list[str]]:
-        """The usable examples of a new holdout's file, added to `found` as `read` does, and a
-        sentence for each cause that leaves fewer of them than the file has rows."""
-        rows, rejected, problems = found.rows, found.rejected, found.problems.copy()
-        fresh, told = self.read(address, found), []
-        of = f"of the {found.rows - rows} rows of the new holdout's file"
-        if lost := found.rejected - rejected:
+    ) -> tuple[list[Example], list[str], list[str]]:
+        """The usable examples of a new holdout's file, added to `found` as `read` does; a sentence
+        for each cause that leaves fewer of them than the file has rows; and what is wrong with the
+        first rows that cannot be used, which holds words of theirs."""
+        (fresh, report), told = self.read(address, found), []
+        of = f"of the {report.rows} rows of the new holdout's file"
+        if report.rejected:
             causes = [
                 f"{CODES[code][1]} ({count})"
-                for code, count in (found.problems - problems).most_common()
-                if CODES[code][0] == "error"
+                for code, count in Counter(report.counts).most_common()
+                if CODES[code][0] == "error" and code not in OF_THE_FILE
             ]
-            told.append(f"{lost} {of} cannot be used: {'; '.join(causes[:3])}.")
+            told.append(f"{report.rejected} {of} cannot be used: {'; '.join(causes[:3])}.")
         if self.config.task == "text":
             merged = merge_liked(fresh)
             if repeated := len(fresh) - len(merged):
                 verb = "repeats" if repeated == 1 else "repeat"
                 told.append(f"{repeated} {of} {verb} the input of another row and count with it.")
             fresh = merged
-        return fresh, told
+        wrong: dict[int, list[tuple[str, str]]] = {}
+        for one in report.problems:
+            if one.severity == "error" and one.code not in OF_THE_FILE:
+                wrong.setdefault(one.line, []).append((one.message, one.fix))
+        lines = [f"Line {line}: {explain_row(whys)}" for line, whys in wrong.items()]
+        return fresh, told, lines[:_LINES_TOLD]
 
     def gather(self, *, holdout: bool) -> GatheredExamples:
         """Read the project's files; the holdout's file only when it is asked for."""
         data, found = self.config.data, GatheredExamples()
-        found.pool = self.read(self.file, found)
+        found.pool, _ = self.read(self.file, found)
         if data.validation:
-            found.validation = self.read(address_of(self.root, data.validation), found)
+            found.validation, _ = self.read(address_of(self.root, data.validation), found)
         if data.holdout and holdout:
-            rows, rejected = found.rows, found.rejected
-            found.holdout = self.read(address_of(self.root, data.holdout), found)
-            found.holdout_rows = found.rows - rows
-            found.holdout_rejected = found.rejected - rejected
+            found.holdout, report = self.read(address_of(self.root, data.holdout), found)
+            found.holdout_rows, found.holdout_rejected = report.rows, report.rejected
         return found
 
 

@@ -7,7 +7,7 @@ codes; docs/data.md and docs/reference are checked against it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -187,6 +187,18 @@ def problem(
 ) -> Problem:
     """A problem with the severity that `CODES` gives its code (KeyError: the code is not there)."""
     return Problem(file, line, field, code, CODES[code][0], message, fix)
+
+
+def explain_row(problems: Iterable[tuple[str, str]]) -> str:
+    """What is wrong with one row, as sentences; what to do is said once.
+
+    Args:
+        problems: message and fix of each.
+    """
+    messages: dict[str, list[str]] = {}
+    for message, fix in problems:
+        messages.setdefault(fix, []).append(message.removesuffix("."))
+    return " ".join(f"{'; '.join(found)}. {fix}" for fix, found in messages.items())
 
 
 def escape_surrogates(text: str) -> str:

@@ -126,8 +126,8 @@ def make_base(store: Store, owner: str, name: str) -> str:
     """
     if not _KEPT.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be the name of a knowledge base.",
-            fix="Use at most 100 letters, digits, dots, hyphens and underscores.",
+            f"{name!r} cannot be the name of a knowledge base." if name else "the name is missing.",
+            fix="Use at most 100 letters a to z, digits, dots, hyphens and underscores.",
         )
     try:
         with store.session() as session:

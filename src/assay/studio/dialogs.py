@@ -64,6 +64,16 @@ def notify(text: str) -> None:
     ui.notify(text, type="positive", position="top", classes="notice")
 
 
+@contextmanager
+def notice_while(text: str) -> Iterator[None]:
+    """Show a notice for as long as something takes."""
+    shown = ui.notification(text, timeout=None)
+    try:
+        yield
+    finally:
+        shown.dismiss()
+
+
 def close_notices() -> None:
     """Take away what went wrong before, once a person tries again."""
     ui.run_javascript(_CLOSE_NOTICES)

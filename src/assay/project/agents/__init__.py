@@ -37,7 +37,7 @@ from assay.project.answer_length import check_length
 from assay.project.workspace import Workspace
 from assay.store import blobs
 
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+NAME = re.compile(r"[^\W_][\w.-]*")
 LONGEST_NAME = 100
 
 
@@ -125,7 +125,8 @@ def check_new_name(name: str) -> None:
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise UsageError(
             f"{name!r} is not a valid agent name." if name else "the agent name is missing.",
-            fix=f"Use at most {LONGEST_NAME} letters, digits, hyphens, dots and _.",
+            fix=f"Use at most {LONGEST_NAME} letters, digits, hyphens, dots and _; the first is a "
+            "letter or a digit.",
         )
 
 

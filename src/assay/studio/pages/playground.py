@@ -20,6 +20,7 @@ from assay.project import comparisons, releases
 from assay.project.answer import playground
 from assay.project.answer.names import ModelEntry
 from assay.project.workspace import Workspace
+from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
@@ -183,7 +184,8 @@ class _Column:
         tokens = format_tokens(reply)
         took = wording.seconds(reply.seconds)
         if reply.completion_tokens and reply.seconds:
-            took += f" ({reply.completion_tokens / reply.seconds:.0f} tokens/s)"
+            speed = round(reply.completion_tokens / reply.seconds)
+            took += f" ({say_count(speed, 'token')}/s)"
         self._tell(
             {
                 "Cost at this speed": wording.usd(reply.usd),

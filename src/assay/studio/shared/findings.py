@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from assay.config import Columns, join_names
 from assay.data.checks import CheckReport, earlier_line
 from assay.data.formats import openai_turns
-from assay.data.problems import CODES, OF_THE_FILE, Problem
+from assay.data.problems import CODES, OF_THE_FILE, Problem, explain_row
 from assay.errors import on_page
 from assay.project.addition import Addition
 from assay.project.start.from_file import FileFindings
@@ -192,5 +192,5 @@ def tell_addition(addition: Addition) -> None:
     for sentence in addition.spelled_otherwise:
         w.sentence(sentence, "warn note breaks")
     for row in addition.rejected_rows:
-        whys = " ".join(f"{found['message']} {on_page(found['fix'])}" for found in row["problems"])
+        whys = explain_row((one["message"], on_page(one["fix"])) for one in row["problems"])
         w.sentence(f"Line {row['line']}: {whys}", "note breaks")

@@ -24,7 +24,7 @@ NO_NUMBER = "This cannot be empty. Enter a number."
 NOT_A_NUMBER = "This is not a number. Write 0.2 with a point, and 1000 without a comma."
 NOT_PERCENT = "This is not a number. Write 95, or 95.5 with a point."
 TOO_MANY_DIGITS = "Write a whole number of at most 15 digits."
-NOT_WHOLE = "Write a whole number without a point or comma, as 1000."
+NOT_WHOLE = "Write a whole number without a space, point or comma, as 1000."
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _LONGEST = 40
 """Characters of a number; what is longer is none."""

@@ -331,7 +331,8 @@ def _show_openings(result: Result) -> None:
         w.section(
             "Openings of the holdout",
             "Each opening makes the next verdict harder to reach, so that luck is not mistaken for "
-            "progress.",
+            "progress: a lead counts where chance alone would bring it with at most the "
+            "probability below (significance level).",
         ),
         w.table(
             w.Number("Opening"),

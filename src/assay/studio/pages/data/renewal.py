@@ -14,7 +14,7 @@ from assay.project import jobs
 from assay.project.holdout_summary import HoldoutSummary
 from assay.quantities import say_count
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, confirm, notify
+from assay.studio.dialogs import advise, confirm, notice_while, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.files import failures_in, file_picker, save_files, tell_failure
 from assay.studio.shared.job_progress import ProgressState
@@ -101,8 +101,8 @@ async def _renew_from(
         "Replace",
     ):
         return
-    ui.notify("Reading and splitting the examples. With many rows this takes a while.")
-    with failures_in(told, NOT_REPLACED):
+    reading = "Reading and splitting the examples. With many rows this takes a while."
+    with notice_while(reading), failures_in(told, NOT_REPLACED):
         async with save_files([event.file]) as [file]:
             manifest = await context.do(renew_holdout, name, file, ProgressState())
     said = f"The new holdout has {say_count(manifest.holdout, 'example')}. It was never opened."

@@ -24,6 +24,7 @@ from assay.studio.dialogs import (
     advise,
     confirm,
     keep_open_once_changed,
+    notice_while,
     notify,
     open_dialog,
     read_choice,
@@ -328,17 +329,13 @@ class RowTable:
 
     async def _write(self, line: int, record: dict[str, Any] | None, before: Any) -> bool:
         """Whether the file was changed; where the holdout forbids it, that is told."""
-        told = ui.notification(
-            "Changing the file and splitting it again. With many rows this takes a while.",
-            timeout=None,
-        )
+        changing = "Changing the file and splitting it again. With many rows this takes a while."
         try:
-            advice = await self._context.do(change_row, line, record, before, ProgressState())
+            with notice_while(changing):
+                advice = await self._context.do(change_row, line, record, before, ProgressState())
         except HoldoutError as error:
             advise(f"The file was left as it was: {error}")
             return False
-        finally:
-            told.dismiss()
         if advice:
             advise(advice)
         else:

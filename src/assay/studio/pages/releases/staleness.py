@@ -103,9 +103,12 @@ def explain_nothing_to_judge(kept: KeptTraces) -> str:
             f"{only if kept.of_agent == 1 else several}; {share}."
         )
     if kept.of_agent == 1:
-        return f"The only trace of this agent is in the random sample and judged; {share}."
+        return (
+            "The only trace of this agent is in the random sample, and is judged or set aside "
+            f"(“Cannot tell”); {share}."
+        )
     return (
-        f"All {kept.sampled:,} of the random sample are judged, of "
+        f"All {kept.sampled:,} of the random sample are judged or set aside (“Cannot tell”), of "
         f"{say_count(kept.of_agent, 'trace')} of this agent; {share}."
     )
 
