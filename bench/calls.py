@@ -30,6 +30,8 @@ from assay.example import Example, Message, ToolCall
 from public_data import lines
 
 SETS = ("simple_python", "multiple", "parallel")
+IRRELEVANCE = "irrelevance"
+"""The set of which no row has a right call, and so no file of answers."""
 TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
 """Of JSON Schema, by what the leaderboard calls them."""
 MOST_VALUES = 64
@@ -227,9 +229,10 @@ def reference_checker(folder: Path) -> Callable[[dict[str, Any], Calls, list[Any
 
 def rows_of(name: str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], Example]]:
     """The rows of a set, their possible answers, and the examples that they become."""
-    answers = {one["id"]: one["ground_truth"] for one in lines("bfcl", f"{name}_answers.jsonl")}
+    answered = () if name == IRRELEVANCE else lines("bfcl", f"{name}_answers.jsonl")
+    answers = {one["id"]: one["ground_truth"] for one in answered}
     for row in lines("bfcl", f"{name}.jsonl"):
-        truth = answers[row["id"]]
+        truth = [] if name == IRRELEVANCE else answers[row["id"]]
         yield row, truth, example_of(row, truth)
 
 
@@ -255,8 +258,7 @@ def main() -> None:
         for kind, count in judged.items():
             print(f"{name:14} {kind:22} {same[kind]:4} of {count} the same, {right[kind]} right")
     silent = called = rows = 0
-    for row in lines("bfcl", "irrelevance.jsonl"):
-        example = example_of(row, [])
+    for row, _, example in rows_of(IRRELEVANCE):
         rows += 1
         words = ["I cannot do that."]
         silent += grade(GraderSpec(name="call-exact"), words, [example], CONTEXT).scores == [1.0]
