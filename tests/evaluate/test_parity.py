@@ -78,7 +78,7 @@ def _bench(engine: TransformersBatchEngine, right: Callable[[str, str], bool] = 
     def measure(agent: Agent, examples: Sequence[Example]) -> Measurement:
         return grade([Answer(e.output) for e in examples], examples)
 
-    return SimpleNamespace(
+    bench = SimpleNamespace(
         store=None,
         owner="",
         progress=SILENT,
@@ -87,6 +87,8 @@ def _bench(engine: TransformersBatchEngine, right: Callable[[str, str], bool] = 
         grade=grade,
         measure=measure,
     )
+    bench.here = bench
+    return bench
 
 
 @pytest.fixture(scope="module")

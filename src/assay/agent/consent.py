@@ -12,7 +12,8 @@ from assay.data.privacy import mask_within
 from assay.errors import ConfigError, Step
 from assay.example import Message, canonical_json
 from assay.generate.batch import Request
-from assay.progress import Progress
+from assay.generate.vllm.batch import VllmBatches
+from assay.progress import SILENT, Progress
 from assay.quantities import say_count
 
 
@@ -76,6 +77,31 @@ def check_agreed(name: str, providers: Providers) -> None:
             f"{name} ({provider.base_url}).",
             name,
         )
+
+
+def check_server_agreed(
+    server: VllmBatches, requests: int = 0, progress: Progress = SILENT
+) -> None:
+    """Refuse to measure by a vLLM server on another machine where the project has not agreed; say
+    how many requests go there.
+
+    Raises:
+        ConfigError: nobody has.
+    """
+    if not server.is_elsewhere:
+        return
+    url = server.settings.base_url
+    if not server.settings.consent:
+        raise ConfigError(
+            "this project has not agreed that it is measured on another machine. Inputs of "
+            "validation and holdout, with the training rows and passages of documents that a "
+            f"candidate puts into them, would go to the vLLM server at {url}; expected answers of "
+            "the holdout would stay.",
+            where=f"{CONFIG_FILE}, vllm.consent",
+            fix="To allow it, set vllm.consent: true.",
+        )
+    if requests:
+        progress.say(f"Sending {say_count(requests, 'request')} to the vLLM server at {url}.")
 
 
 def count_private(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> Counter[str]:

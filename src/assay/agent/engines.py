@@ -13,14 +13,17 @@ from threading import Lock
 from typing import Any
 
 from assay.agent.agent import Agent
-from assay.agent.consent import check_agreed
+from assay.agent.consent import check_agreed, check_consent, check_server_agreed
+from assay.agent.key_origins import check_origin
 from assay.agent.providers import Providers, provider_of
-from assay.config import REMOTE, Provider, is_remote, split_reference
-from assay.generate.batch import BatchEngine
+from assay.config import REMOTE, Config, Provider, is_remote, split_reference
+from assay.generate.batch import BatchEngine, Request
 from assay.generate.fallback import FallbackEngine
 from assay.generate.registry import LOCAL, EngineResources, open_batch, open_stream, scheme_of
 from assay.generate.stream import EnginePool, StreamEngine
+from assay.generate.vllm.batch import VllmBatches
 from assay.models.device import fast_dtype
+from assay.progress import SILENT, Progress
 from assay.store.store import Store
 
 _CONNECTED, _LOADED = 64, 2
@@ -38,6 +41,7 @@ class BatchEngines:
         providers: whose models `remote:PROVIDER/MODEL` names.
         owner: the project that asks; arms of a route look into its documents alone.
         pin: of the comparison that asks: as it keeps them.
+        vllm: what the project's vLLM server answers for; None: there is none.
     """
 
     def __init__(
@@ -49,23 +53,82 @@ class BatchEngines:
         providers: Mapping[str, Provider] | None = None,
         owner: str = "",
         pin: str | None = None,
+        vllm: VllmBatches | None = None,
     ) -> None:
         self.store, self.keep, self.owner, self.pin = store, keep, owner, pin
         self.providers = _providers(providers, store)
-        self._dtype = dtype
+        self._dtype, self._vllm = dtype, vllm
         self._loaded: dict[str, BatchEngine] = {}
+
+    @classmethod
+    def of(
+        cls, config: Config, store: Store, providers: Providers, owner: str, pin: str | None = None
+    ) -> BatchEngines:
+        """As the settings of a project say."""
+        vllm = None
+        if config.vllm is not None:
+            vllm = VllmBatches(store, config.vllm, config.model, owner)
+        dtype = config.generate.dtype
+        return cls(store, dtype=dtype, providers=providers, owner=owner, pin=pin, vllm=vllm)
 
     @cached_property
     def dtype(self) -> str:
         """The number format of local models, `auto` resolved."""
         return fast_dtype() if self._dtype == "auto" else self._dtype
 
+    def is_served(self, model: str) -> bool:
+        """Whether the project's vLLM server answers for a model."""
+        return self._vllm is not None and self._vllm.answers_for(model)
+
+    @cached_property
+    def here(self) -> BatchEngines:
+        """The same without a server of one's own, for what looks at weights or probabilities."""
+        if self._vllm is None:
+            return self
+        return BatchEngines(
+            self.store,
+            dtype=self._dtype,
+            keep=self.keep,
+            providers=self.providers,
+            owner=self.owner,
+            pin=self.pin,
+        )
+
+    @property
+    def server(self) -> dict[str, str]:
+        """Address and version of the vLLM server that has answered here; empty: none has."""
+        return {} if self._vllm is None else self._vllm.about
+
+    def check_server(self) -> None:
+        """Refuse to measure by the vLLM server where the project has not agreed.
+
+        Raises:
+            ConfigError: it is on another machine, and nobody has.
+        """
+        if self._vllm is not None:
+            check_server_agreed(self._vllm)
+
+    def check_sending(
+        self, model: str, requests: Sequence[Request], progress: Progress = SILENT
+    ) -> None:
+        """Refuse to send requests where the project has not agreed; say what leaves this machine.
+
+        Raises:
+            ConsentError: the project has not agreed that they go to the model's provider.
+            ConfigError: or to its vLLM server, on another machine.
+        """
+        check_consent(model, self.providers, requests, progress)
+        if self._vllm is not None and self.is_served(model):
+            check_server_agreed(self._vllm, len(requests), progress)
+
     def for_agent(self, agent: Agent) -> BatchEngine:
         """The engine of the agent's model.
 
         Raises:
-            ConfigError: the model is at a provider that nobody has described, or has agreed to.
+            ConfigError: the model is at a provider that nobody has described, or has agreed to; or
+                the vLLM server does not hold it, or nobody has agreed to it.
             ModelError: the model is not there or cannot be used.
+            OutageError: the vLLM server does not answer.
         """
         if agent.route is not None:
             from assay.agent.routed import RouteEngine
@@ -73,6 +136,8 @@ class BatchEngines:
             return RouteEngine(agent, self.store, self.for_agent, self.owner, self.pin)
         if is_remote(agent.model):
             check_agreed(split_reference(agent.model)[0], self.providers)
+        if self._vllm is not None and self.is_served(agent.model):
+            return self._served(self._vllm, agent.model)
         if agent.model not in self._loaded:
             while len(self._loaded) >= self.keep:
                 del self._loaded[next(iter(self._loaded))]
@@ -81,6 +146,13 @@ class BatchEngines:
         engine = self._loaded.pop(agent.model)
         self._loaded[agent.model] = engine
         return engine
+
+    def _served(self, vllm: VllmBatches, model: str) -> BatchEngine:
+        """The engine of a model that the vLLM server answers for; it takes no memory here."""
+        check_server_agreed(vllm)
+        mine = self.providers
+        check_origin(self.store, mine.project, mine.who, "vllm", vllm.settings.provider())
+        return vllm.engine(model)
 
 
 class StreamEngines:

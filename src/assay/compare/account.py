@@ -146,7 +146,7 @@ def build_result(
             config,
         ),
         data=data,
-        environment=environment(),
+        environment=environment(bench.engines.server),
         config=dump_settings(config),
         warnings=[*warnings, *decision.warnings],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,14 @@ import psutil
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "scikit-learn", "numpy", "llguidance")
 
 
-def environment() -> dict[str, Any]:
-    """Python, system, processor, memory and the versions that can change a figure."""
+def environment(server: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Python, system, processor, memory and the versions that can change a figure.
+
+    Args:
+        server: address and version of the vLLM server that answered; empty or None: none did.
+    """
     return {
+        **({"vllm": dict(server)} if server else {}),
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": _processor(),

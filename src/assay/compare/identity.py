@@ -33,7 +33,7 @@ class Identity:
         tests: the same without costs: answers, scores and every test on them. With
             `margin_for_cheaper` or unlabelled inputs costs count as well (`costs_open`).
         speeds: what an answer takes: without costs, but for the prices of providers, on this
-            machine.
+            machine, or by the vLLM server at this address.
     """
 
     comparison: str
@@ -72,6 +72,9 @@ def identify(
         "dtype": bench.engines.dtype,
         "version": VERSION,
     }
+    server: dict[str, Any] = {}
+    if config.vllm is not None:  # wherever it is: answers of another one are asked for again
+        value["engine"], server = "vllm", {"vllm": config.vllm.base_url}
     if files := grader_files(config, bench.root):
         value["grader_files"] = files
     if config.margin_for_cheaper is not None:
@@ -104,7 +107,7 @@ def identify(
     return Identity(
         comparison=_sha256(whole),
         tests=_sha256(whole if costs_open(config) else value),
-        speeds=_sha256(value | priced | {"machine": machine}),
+        speeds=_sha256(value | priced | server | {"machine": machine}),
     )
 
 

@@ -19,6 +19,7 @@ from assay.evaluate.measure import Bench
 from assay.evaluate.run import incomplete, measure_latency
 from assay.example import Example
 from assay.generate.batch import Answer
+from assay.generate.stream_batch import StreamBatchEngine
 from assay.store.files import write_json
 
 LATENCY_PROMPTS, LATENCY_SECONDS = 6, 5.0
@@ -33,9 +34,9 @@ class Performance:
 
     Attributes:
         p50_s, p95_s: at concurrency 1, assembling the request included, of `timed` requests.
-        seconds_per_answer: of this machine at full load, the reciprocal of the throughput; what an
-            answer costs. None where a provider's machine answers, whose price is its own; of a
-            route the part that falls on this machine.
+        seconds_per_answer: of this machine, or of the project's vLLM server, at full load, the
+            reciprocal of the throughput; what an answer costs. None where a provider's machine
+            answers, whose price is its own; of a route the part that falls on one's own machines.
         prompt_tokens, completion_tokens: means; None where the engine does not count.
         asked: of a route, the share of the requests that each agent is asked, by its id; in a
             cascade they add up to more than 1.
@@ -82,7 +83,8 @@ def _timed(
 ) -> tuple[Performance, bool]:
     """The figures, and whether every prompt was answered or refused."""
     engine = bench.engines.for_agent(agent)
-    prompts = validation[:THROUGHPUT_PROMPTS]
+    at_once = engine.at_once if isinstance(engine, StreamBatchEngine) else 0
+    prompts = validation[: max(THROUGHPUT_PROMPTS, at_once)]  # as many as a full load is
     start = time.perf_counter()
     requests = bench.assemble(agent, prompts)
     answers = engine.answer(requests)

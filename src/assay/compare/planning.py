@@ -113,6 +113,7 @@ def dump_settings(config: Config) -> dict[str, Any]:
         "place": True,
         "state": True,
         "mcp": True,  # says who may ask, and nothing of what is measured
+        "vllm": {"key_env", "at_once", "timeout_s", "consent"},
     }
     for name in ("rollout", "recorded"):
         if getattr(config, name) is None:  # as before there were any

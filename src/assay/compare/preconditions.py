@@ -48,7 +48,9 @@ def check_sendings(
 
     Raises:
         ConsentError: it names the provider, the rows of each part, and the personal data in them.
+        ConfigError: the same of the project's vLLM server.
     """
+    bench.engines.check_server()
     going: dict[str, set[Part]] = {}
     for model, parts in _sendings(bench, saved):
         if is_remote(model):

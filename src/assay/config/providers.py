@@ -266,7 +266,7 @@ _KEYS = frozenset(["authorization", "x-api-key", "api-key"])
 
 
 class Vllm(Strict):
-    """A running vLLM server that answers for this project instead of llama.cpp."""
+    """A running vLLM server that answers when this project is measured and when it serves."""
 
     base_url: str = Field(description="URL including /v1, such as http://127.0.0.1:8001/v1.")
     key_env: SecretVariable | None = Field(
@@ -276,7 +276,14 @@ class Vllm(Strict):
         256,
         ge=1,
         le=4096,
-        description="Maximum number of concurrent requests; further ones are told to retry later.",
+        description="Maximum number of concurrent requests: a comparison sends so many at once; "
+        "when serving, further ones are told to retry later.",
+    )
+    consent: bool = Field(
+        False,
+        description="Whether a server on another machine may be sent what is measured: inputs of "
+        "validation and holdout, without their answers, with the training rows and passages of "
+        "documents that a candidate puts into them.",
     )
     timeout_s: float = Field(120.0, gt=0, description="Timeout between two pieces of an answer.")
 

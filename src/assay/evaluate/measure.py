@@ -15,7 +15,6 @@ from statistics import fmean
 
 from assay.agent import routing
 from assay.agent.agent import Agent, Knowledge
-from assay.agent.consent import check_consent
 from assay.agent.engines import BatchEngines
 from assay.agent.passages import find_passages, knowledge_base
 from assay.agent.routing import Step, follow, paths
@@ -27,6 +26,7 @@ from assay.evaluate.provider_answers import answer_by_provider
 from assay.evaluate.run import AnswerBatches, incomplete, run
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.stream_batch import StreamBatchEngine
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.search import Passage
 from assay.knowledge.sources import SourceFile
@@ -125,6 +125,11 @@ class Bench:
         return owner_of(self.store, self.root)
 
     @property
+    def here(self) -> Bench:
+        """The same, with every model of this machine answered by this process."""
+        return replace(self, engines=self.engines.here)
+
+    @property
     def grading(self) -> GradingContext:
         """What graders may know of the project, and the models that they may ask."""
         return GradingContext(
@@ -213,7 +218,7 @@ class Bench:
         requests = self.assemble(agent, examples)
         if with_confidence:
             requests = [routing.with_confidence(request, agent) for request in requests]
-        check_consent(agent.model, self.engines.providers, requests, self.progress)
+        self.engines.check_sending(agent.model, requests, self.progress)
         engine = self.engines.for_agent(agent)
         return run(
             requests,
@@ -230,6 +235,11 @@ class Bench:
     ) -> AnswerBatches | None:
         if is_remote(model):
             return answer_by_provider(engine, self.store, self.progress) if in_batches else None
+        if self.engines.is_served(model):
+            from assay.evaluate.server_answers import answer_by_server
+
+            assert isinstance(engine, StreamBatchEngine)
+            return answer_by_server(engine, self.progress)
         if self.workers is None:
             return None
         from assay.evaluate.worker_answers import answer_by_workers  # loads torch
@@ -267,7 +277,7 @@ class Bench:
         self, model: str, requests: Sequence[Request], *, in_batches: bool = False
     ) -> list[Answer]:
         """A grader's questions; answers are kept, so that the same ones are asked once."""
-        check_consent(model, self.engines.providers, requests, self.progress)
+        self.engines.check_sending(model, requests, self.progress)
         engine = self.engines.for_agent(Agent(model=model))
         return run(
             requests,

@@ -145,6 +145,7 @@ def parity(
             "there are no validation examples to compare on.", fix="Add data.validation."
         )
     chosen = spread(examples, most)
+    bench = bench.here  # a server shows no whole distributions
     requests = bench.assemble(agent, chosen)
     engine = bench.engines.for_agent(agent)
     if not isinstance(engine, TransformersBatchEngine):

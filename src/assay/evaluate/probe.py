@@ -151,7 +151,7 @@ def _kept_account(
 
 def _plain(engines: BatchEngines, model: str) -> TransformersBatchEngine:
     """The model with the chat template that its base came with, whatever a version froze."""
-    engine = engines.for_agent(Agent(model=model))
+    engine = engines.here.for_agent(Agent(model=model))
     if not isinstance(engine, TransformersBatchEngine):
         raise ModelError("only a model on this machine can be probed.", where=model)
     template = Template.of(engine.loaded.tokenizer)

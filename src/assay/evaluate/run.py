@@ -30,6 +30,7 @@ from assay.store.store import Store
 FORMAT = 2
 BATCH_SIZE = 64
 SILENT_BATCHES = 2  # after so many without one answer the engine is taken to be down
+RETRIES, BACKOFF_S = 2, 1.0  # of an outage; the pause doubles
 OUTAGES = (ConnectionError, TimeoutError)
 OnBatch = Callable[[int, list[Answer]], None]
 AnswerBatches = Callable[[Sequence[Sequence[Request]], OnBatch, Path], bool]
@@ -104,8 +105,8 @@ def run(
     folder: Path,
     store: Store | None = None,
     batch_size: int = BATCH_SIZE,
-    retries: int = 2,
-    backoff_s: float = 1.0,
+    retries: int = RETRIES,
+    backoff_s: float = BACKOFF_S,
     sleep: Callable[[float], None] = time.sleep,
     together: AnswerBatches | None = None,
     progress: Progress = SILENT,
@@ -173,7 +174,7 @@ def run(
             silent_batches, reason = 0, ""
             for step, (number, missing) in enumerate(todo):
                 if silent_batches >= SILENT_BATCHES:
-                    end(step, [_not_tried(reason) for _ in missing])
+                    end(step, [not_tried(reason) for _ in missing])
                     continue
                 given = _ask(engine, asked[step], retries, backoff_s, sleep, progress)
                 end(step, given)
@@ -301,7 +302,8 @@ def _failed(reason: str) -> Answer:
     return Answer(text="", finish="error", error=reason)
 
 
-def _not_tried(reason: str) -> Answer:
+def not_tried(reason: str) -> Answer:
+    """What stands for an answer that was not asked for, since others did not come."""
     return _failed(f"not tried after an outage: {reason}")
 
 

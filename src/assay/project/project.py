@@ -383,13 +383,7 @@ class Project:
     def _bench(self, progress: Progress, trust_code: bool, pin: str | None = None) -> Bench:
         from assay.agent.engines import BatchEngines
 
-        engines = BatchEngines(
-            self.store,
-            dtype=self.config.generate.dtype,
-            providers=self.providers,
-            owner=self.owner,
-            pin=pin,
-        )
+        engines = BatchEngines.of(self.config, self.store, self.providers, self.owner, pin)
         bench = Bench(self.config, self.root, self.store, engines, progress, trust_code)
         return replace(bench, pin=pin, document_files=self.document_files)
 

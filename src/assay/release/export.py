@@ -29,6 +29,7 @@ from assay.generate.base import load_merged
 from assay.generate.batch import Request
 from assay.generate.llamacpp.files import write_merged
 from assay.generate.llamacpp.server import ServerSettings
+from assay.generate.vllm.adapters import RANKS, goes_beside_base
 from assay.models.catalogue import CATALOGUE
 from assay.models.load import LoadedModel, load, load_tokenizer, published_format
 from assay.models.pull import pull
@@ -41,8 +42,6 @@ from assay.store.files import new_folder, write_atomic
 
 _GGUF_BITS = {"gguf": 16, "gguf-8bit": 8, "gguf-4bit": 4, "ollama": 16}
 GGUF, MODELFILE, SERVE = "model.gguf", "Modelfile", "serve.sh"
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as --max-lora-rank."""
 _GRAMMARS = "--structured-outputs-config.backend guidance"
 """Grammars are asked for in llguidance's form. Left to itself, a vLLM server takes what suits its
 first request with a grammar, and keeps to it for all others."""
@@ -203,10 +202,9 @@ def _check_turns(
 def _serves_adapter(version: LocalVersion) -> bool:
     """Whether vLLM can put the adapter beside a base that it can fetch or read itself."""
     base = version.record.base
-    if version.whole or version.has_layers or base in CATALOGUE or base.endswith(".gguf"):
+    if base in CATALOGUE or base.endswith(".gguf"):
         return False
-    config = read_json(version.folder / ADAPTER_CONFIG)
-    return not config.get("use_dora") and int(config["r"]) <= _RANKS[-1]
+    return goes_beside_base(version)
 
 
 def _vllm(version: LocalVersion, draft: Path) -> str:
@@ -214,7 +212,7 @@ def _vllm(version: LocalVersion, draft: Path) -> str:
     if not (draft / ADAPTER).exists():
         return f"vllm serve . --served-model-name {name} {_GRAMMARS}"
     rank = int(read_json(version.folder / ADAPTER_CONFIG)["r"])
-    fitting = next(r for r in _RANKS if r >= rank)
+    fitting = next(r for r in RANKS if r >= rank)
     return (
         f"vllm serve {shlex.quote(version.record.base)} --enable-lora --max-lora-rank {fitting} "
         f"--lora-modules {name}=. --chat-template chat_template.jinja {_GRAMMARS}"

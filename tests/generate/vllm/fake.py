@@ -1,7 +1,8 @@
 """A small server on loopback that speaks vLLM's protocol, over a model that transformers runs.
 
-What it knows of the protocol: `/v1/models`, `/v1/completions` for token ids, streamed, with usage,
-`token_id:N` and llguidance grammars, `/v1/load_lora_adapter`; errors in vLLM's words and statuses.
+What it knows of the protocol: `/version`, `/v1/models`, `/v1/completions` for token ids, streamed,
+with usage, `token_id:N` and llguidance grammars, `/v1/load_lora_adapter`; errors in vLLM's words
+and statuses.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +38,9 @@ class FakeVllm:
         open: answers under way.
         takes_adapters: whether it was started with the variable that lets it.
         misbehave: what it does instead of answering: `429`, `cut`, `error` or nothing.
+        is_down: for which completions it is.
+        version: which vLLM it calls itself.
+        most_open: the most answers that were under way at once.
     """
 
     base: str
@@ -47,6 +51,9 @@ class FakeVllm:
     open: int = 0
     takes_adapters: bool = True
     misbehave: str = ""
+    is_down: Callable[[dict[str, Any]], bool] = lambda body: False
+    version: str = "0.12.0"
+    most_open: int = 0
     engines: dict[str, TransformersStreamEngine] = field(default_factory=dict)
 
     @property
@@ -69,7 +76,7 @@ class FakeVllm:
 def _engine(loaded: LoadedModel) -> TransformersStreamEngine:
     template = Template.of(loaded.tokenizer)
     return TransformersStreamEngine(
-        lambda: loaded, template, loaded.tokenizer, loaded.context_length, waiting=64
+        lambda: loaded, template, loaded.tokenizer, loaded.context_length, waiting=1024
     )
 
 
@@ -101,7 +108,7 @@ def _sampling(body: dict[str, Any]) -> Sampling:
 @contextmanager
 def fake_vllm(base: str) -> Iterator[FakeVllm]:
     """Serve the model in the folder `base`."""
-    fake = FakeVllm(base)
+    fake, counting = FakeVllm(base), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -109,11 +116,20 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
         def do_GET(self) -> None:
             if self._unknown():
                 return
+            if self.path == "/version":
+                self._send(200, {"version": fake.version})
+                return
             lines = [{"id": base, "root": base, "max_model_len": 400}]
             lines += [{"id": name, "root": path} for name, path in fake.loaded.items()]
             self._send(200, {"object": "list", "data": lines})
 
         def do_POST(self) -> None:
+            try:
+                self._post()
+            except OSError:
+                self.close_connection = True  # nobody reads: vLLM gives the answer up, too
+
+        def _post(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self._unknown():
                 return
@@ -146,6 +162,9 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
         def _complete(self, body: dict[str, Any]) -> None:
             name = body["model"]
             fake.asked.append(body)
+            if fake.is_down(body):
+                self._refuse(500, "EngineCore has died")
+                return
             if name != base and name not in fake.loaded:
                 self._refuse(404, f"The model `{name}` does not exist.")
                 return
@@ -158,15 +177,16 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            fake.open += 1
+            with counting:
+                fake.open += 1
+                fake.most_open = max(fake.most_open, fake.open)
             try:
                 self._stream(engine.complete(body["prompt"], _sampling(body)), body)
             except AssayError as error:
                 self._event({"error": {"message": str(error), "code": 500}})
-            except OSError:
-                self.close_connection = True  # nobody reads: vLLM gives the answer up, too
             finally:
-                fake.open -= 1
+                with counting:
+                    fake.open -= 1
 
         def _stream(self, stream: Any, body: dict[str, Any]) -> None:
             for number, part in enumerate(stream):

@@ -32,6 +32,7 @@ class VllmEngine(ServerEngine):
     Args:
         name: as the server knows it.
         context_length: tokens that prompt and answer may have together.
+        weights: what its weights are known by: the base's hash, or the version's id.
         reload: puts it beside the base once more, where the server has forgotten it.
     """
 
@@ -42,11 +43,12 @@ class VllmEngine(ServerEngine):
         template: Template,
         tokenizer: Any,
         context_length: int,
+        weights: str,
         reload: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(template, tokenizer)
         self.context_length = context_length
-        self.server, self.name, self.reload = server, name, reload
+        self.server, self.name, self.weights, self.reload = server, name, weights, reload
         self.names = TokenNames(tokenizer, template.stop_ids)
 
     def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:

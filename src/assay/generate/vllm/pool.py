@@ -25,6 +25,9 @@ from assay.store.store import Store
 class VllmPool:
     """See `EnginePool`.
 
+    Attributes:
+        server: that holds them.
+
     Args:
         store: of the project, whose folder the server must see under the same path; None: base
             models only.
@@ -33,7 +36,7 @@ class VllmPool:
 
     def __init__(self, store: Store | None, settings: Vllm) -> None:
         self._store = store
-        self._server = VllmServer(settings)
+        self.server = VllmServer(settings)
         self._engines: dict[str, VllmEngine] = {}
         self._bases: dict[str, BaseDescription] = {}
         self._lock = Lock()
@@ -60,12 +63,13 @@ class VllmPool:
 
     def close(self) -> None:
         """Close the connections; streams under way end with an error."""
-        self._server.close()
+        self.server.close()
 
     def _open_base(self, ref: str) -> VllmEngine:
         base = self._base(ref)
         listed = self._find_model(base)
-        return VllmEngine(self._server, listed.id, base.template, base.tokenizer, _context(listed))
+        context, weights = _context(listed), base.weights_sha256
+        return VllmEngine(self.server, listed.id, base.template, base.tokenizer, context, weights)
 
     def _open_version(self, id: str) -> VllmEngine:
         if self._store is None:
@@ -75,10 +79,10 @@ class VllmPool:
         template = load_version_template(version, base)
         # As `assay export --to vllm` names it, whether as an adapter or merged.
         exported = f"assay-{version.id[:12]}"
-        found = next((line for line in self._server.models() if line.id == exported), None)
+        found = next((line for line in self.server.models() if line.id == exported), None)
         if found is not None:
             context = found.context or _context(self._find_model(base))
-            return VllmEngine(self._server, exported, template, base.tokenizer, context)
+            return VllmEngine(self.server, exported, template, base.tokenizer, context, version.id)
         if version.whole or version.has_layers:
             what = "all weights" if version.whole else "embeddings and head"
             raise ModelError(
@@ -90,11 +94,12 @@ class VllmPool:
         listed, name = self._find_model(base), f"assay-{version.id}"
 
         def load() -> None:  # the server reads the files whenever it likes: they are kept by this
-            self._server.load_adapter(name, version.folder.resolve())
+            self.server.load_adapter(name, version.folder.resolve())
 
         load()
+        context = _context(listed)
         return VllmEngine(
-            self._server, name, template, base.tokenizer, _context(listed), reload=load
+            self.server, name, template, base.tokenizer, context, version.id, reload=load
         )
 
     def _base(self, ref: str) -> BaseDescription:
@@ -112,7 +117,7 @@ class VllmPool:
         Raises:
             ModelError: it holds something else.
         """
-        lines = self._server.models()
+        lines = self.server.models()
         own = {base.ref, str(base.folder), str(base.folder.resolve())}
         for line in lines:
             if {line.id, line.root} & own:
@@ -120,7 +125,7 @@ class VllmPool:
         raise ModelError(
             f"the vLLM server has not loaded {base.ref}; it has loaded "
             f"{', '.join(line.root for line in lines) or 'nothing'}.",
-            where=self._server.url,
+            where=self.server.url,
             fix=f"Start it with `vllm serve {base.folder} --enable-lora`.",
         )
 

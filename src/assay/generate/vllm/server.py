@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -12,7 +13,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.config import Vllm
-from assay.errors import ModelError
+from assay.errors import ModelError, OutageError
 from assay.generate.remote.connection import ActiveRequest, Reply, WireError
 from assay.generate.remote.outbound import ProviderClient, read_key
 from assay.generate.remote.wire import error_text
@@ -22,6 +23,7 @@ from assay.quantities import say_count
 RETRY_S = 5.0
 """When to ask again, where the server does not say."""
 _WHERE = "assay.yaml, vllm"
+_AWAY = (429, 502, 503, 504)
 _MOST_BYTES = 2**30  # of a reply: of a long answer with the likeliest tokens at each place
 
 
@@ -38,6 +40,7 @@ class VllmServer:
     """One server: what it holds, adapters put beside it, completions asked of it.
 
     Attributes:
+        url: as it is set.
         silence_s: how long it may say nothing.
         streams: answers under way; those that nobody holds any more leave by themselves.
     """
@@ -45,15 +48,35 @@ class VllmServer:
     def __init__(self, settings: Vllm) -> None:
         provider = settings.provider()
         self.url, self.silence_s = provider.base_url, settings.timeout_s
+        root = self.url.removesuffix("/v1")
+        self._api = self.url.removeprefix(root)
         self.streams: weakref.WeakSet[Iterator[Piece | End]] = weakref.WeakSet()
         self._at_once, self._lock = settings.at_once, RLock()
         key = read_key("vllm", provider, where=_WHERE)
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._client = ProviderClient("vllm", provider, _WHERE)
+        at_root = provider.model_copy(update={"base_url": root})
+        self._client = ProviderClient("vllm", at_root, _WHERE)
+
+    def version(self) -> str:
+        """Which vLLM it is.
+
+        Raises:
+            ModelError: it does not say.
+        """
+        status, raw = self._ask("/version", None)
+        with suppress(ValueError, KeyError, TypeError):
+            if status == 200:
+                return str(json_reader.read(raw)["version"])
+        raise ModelError(
+            f"the server does not say which version of vLLM it is (HTTP {status}), by which its "
+            "answers are kept.",
+            where=self.url.removesuffix("/v1") + "/version",
+            fix="Let a proxy in front of it pass this path on.",
+        )
 
     def models(self) -> list[ServedModel]:
         """The bases and adapters that the server holds."""
-        status, raw = self._ask("/models", None)
+        status, raw = self._ask(f"{self._api}/models", None)
         if status != 200:
             raise ModelError(
                 f"the vLLM server refuses the request (HTTP {status}).", where=self.url
@@ -77,7 +100,7 @@ class VllmServer:
             ModelError: the server does not take it.
         """
         body = {"lora_name": name, "lora_path": str(folder)}
-        status, raw = self._ask("/load_lora_adapter", body)
+        status, raw = self._ask(f"{self._api}/load_lora_adapter", body)
         message = describe_error(raw)
         if status == 200 or "already been loaded" in message:
             return
@@ -105,7 +128,7 @@ class VllmServer:
 
     def complete(self, body: dict[str, Any], active: ActiveRequest) -> Reply:
         """Begin a completion; the reply is open, whatever its status."""
-        reply = self._send("/completions", body, active)
+        reply = self._send(f"{self._api}/completions", body, active)
         reply.most_bytes = _MOST_BYTES
         return reply
 
@@ -119,11 +142,14 @@ class VllmServer:
         """Status and body of a whole reply."""
         reply = self._send(path, body, ActiveRequest())
         try:
-            return reply.status, reply.read()
+            status, raw = reply.status, reply.read()
         except WireError as error:
-            raise self._unreachable(error) from None
+            raise self._unreachable(error.reason) from None
         finally:
             reply.close()
+        if status in _AWAY:
+            raise self._unreachable(f"HTTP {status}")
+        return status, raw
 
     def _send(self, path: str, body: dict[str, Any] | None, active: ActiveRequest) -> Reply:
         raw = None if body is None else json.dumps(body).encode()
@@ -132,13 +158,14 @@ class VllmServer:
                 path, raw, self._headers, within_s=self.silence_s, on_connection=active.use
             )
         except WireError as error:
-            raise self._unreachable(error) from None
+            raise self._unreachable(error.reason) from None
         active.receive(reply)
         return reply
 
-    def _unreachable(self, error: WireError) -> ModelError:
-        return ModelError(
-            f"the vLLM server did not answer: {error.reason}.",
+    def _unreachable(self, reason: str) -> OutageError:
+        return OutageError(
+            f"the vLLM server did not answer: {reason}.",
+            plain="the vLLM server did not answer.",
             where=self.url,
             fix="Start it, or set another one under `vllm` in assay.yaml.",
         )

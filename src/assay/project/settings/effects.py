@@ -100,6 +100,11 @@ def follows(
             "The next comparison works out anew which candidate is the cheapest. If nothing else "
             "has changed, answers and scores stay as they are, and the holdout is not opened again."
         )
+    if (before.vllm is None) != (after.vllm is None):
+        sentences.append(
+            "Another engine will answer: the next comparison asks for all answers again. "
+            + _opens(openings, comparing=comparing)
+        )
     if sections & set(BUILDS):
         sentences.append(
             "Releases do not change. Candidates that use the changed settings are built again at "

@@ -1,0 +1,304 @@
+"""vLLM as the engine of evaluation: the small server of `fake` answers a comparison."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from tests.generate.test_local_pool import ASKED, LETTERS
+from tests.generate.tiny import byte_tokenizer
+from tests.generate.vllm.fake import FakeVllm, fake_vllm
+from tests.small import small_project, write_model
+
+import assay
+from assay import project
+from assay.agent.agent import Agent
+from assay.agent.engines import BatchEngines
+from assay.agent.key_origins import check_origin
+from assay.agent.versions import find_version, load_agent
+from assay.compare.result import CandidateResult, Result
+from assay.config import Config, Vllm
+from assay.errors import ConfigError, OutageError
+from assay.evaluate import run, server_answers
+from assay.evaluate.measure import Bench
+from assay.generate.batch import Request
+from assay.generate.stream_batch import StreamBatchEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.generate.vllm.batch import VllmBatches
+from assay.models.versions import version_id
+from assay.progress import Silent
+from assay.project import releases
+from assay.project.project import Project
+
+pytestmark = pytest.mark.slow
+
+EDIT = {
+    "  - baseline-tfidf\n  - classifier\n  - nearest-answer\n"
+    "  - prompt\n  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": (
+        "  - prompt\n  - fine-tune\n"
+    ),
+    "margin: 0.02": "baselines: false\nmargin: 0.02",
+}
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, FakeVllm]]:
+    """A project whose vLLM server holds its model."""
+    folder = tmp_path_factory.mktemp("served")
+    at = small_project(folder, rows=ROWS, edit=EDIT).root
+    with fake_vllm(str(folder / "model")) as fake:
+        path = at / "assay.yaml"
+        url = fake.settings.base_url
+        path.write_text(path.read_text() + f"vllm:\n  base_url: {url}\n  at_once: 4\n")
+        yield assay.open(at), fake
+
+
+@pytest.fixture
+def server(made: tuple[Project, FakeVllm], monkeypatch: pytest.MonkeyPatch) -> FakeVllm:
+    """The server, well; no pause is waited for."""
+    monkeypatch.setattr(server_answers, "BACKOFF_S", 0.0)
+    monkeypatch.setitem(run.run.__kwdefaults__, "backoff_s", 0.0)
+    fake = made[1]
+    fake.misbehave, fake.is_down, fake.version, fake.most_open = "", lambda body: False, "0.12.0", 0
+    fake.asked.clear()
+    return fake
+
+
+@pytest.fixture(scope="module")
+def compared(made: tuple[Project, FakeVllm]) -> tuple[Result, list[dict[str, Any]]]:
+    """Its comparison, in which one holdout row of each candidate met an outage, and what was asked
+    when the same command was given again."""
+    mine, fake = made
+    row = _inputs(mine, "holdout")[3]
+    fake.is_down = lambda body: row in _text(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_answers, "BACKOFF_S", 0.0)
+        patch.setitem(run.run.__kwdefaults__, "backoff_s", 0.0)
+        first = mine.compare(reason="first look").result
+        for name in ("prompt", "fine-tune"):
+            assert (_named(first, name).status, _named(first, name).missing) == ("incomplete", 1)
+        fake.is_down = lambda body: False
+        fake.asked.clear()
+        second = assay.open(mine.root).compare(reason="after the outage").result
+    return second, list(fake.asked)
+
+
+def test_a_comparison_is_answered_by_the_server_that_serves(
+    made: tuple[Project, FakeVllm],
+    compared: tuple[Result, list[dict[str, Any]]],
+    server: FakeVllm,
+) -> None:
+    mine, _ = made
+    result, asked = compared
+    prompt, tuned = (_named(result, name) for name in ("prompt", "fine-tune"))
+    assert (prompt.status, tuned.status) == ("complete", "complete")
+    row = _inputs(mine, "holdout")[3]
+    both = [server.base, f"assay-{version_id(_agent(mine, 'fine-tune').model)}"]
+    assert sorted(body["model"] for body in asked if row in _text(body)) == sorted(both)
+    assert [one for one in asked if row not in _text(one)] == []
+    assert all("seed" in body and body["cache_salt"] == "pets" for body in asked)
+    assert [one.reason for one in mine.openings()] == ["first look"]
+    assert result.environment["vllm"] == {"base_url": _vllm(mine).base_url, "version": "0.12.0"}
+    assert prompt.tokens_per_s
+    assert prompt.latency_p50_s
+    assert tuned.forgetting is not None  # of weights, which no server shows
+    assert assay.open(mine.root).compare().result == result
+    assert server.asked == []
+
+
+def test_answers_and_their_confidence_are_those_of_transformers_but_kept_apart(
+    made: tuple[Project, FakeVllm], compared: Any, server: FakeVllm
+) -> None:
+    mine, _ = made
+    for agent in (_agent(mine, "prompt"), _agent(mine, "fine-tune")):
+        ours = mine.context().bench.engines.for_agent(agent)
+        theirs = BatchEngines(mine.store, dtype="float32").for_agent(agent)
+        assert isinstance(ours, StreamBatchEngine)
+        assert isinstance(theirs, TransformersBatchEngine)
+        few = [
+            Request(tuple(ASKED), max_new_tokens=8, schema=LETTERS, seed=7),
+            Request(tuple(ASKED), max_new_tokens=5, choices=("cat", "dog")),
+        ]
+        for here, there in zip(ours.answer(few), theirs.answer(few), strict=True):
+            assert (here.text, here.finish) == (there.text, there.finish)
+            assert here.scored_tokens == there.scored_tokens
+            assert here.logprob == pytest.approx(there.logprob, abs=1e-3)
+        assert {body["seed"] for body in server.asked} == {7, 0}
+        server.asked.clear()
+        identity = ours.identity
+        assert (identity["engine"], identity["vllm"]) == ("vllm", "0.12.0")
+        assert identity["served"] in (server.base, f"assay-{version_id(agent.model)}")
+        assert identity != theirs.identity
+        server.version = "0.13.0"
+        assert mine.context().bench.engines.for_agent(agent).identity == identity | {
+            "vllm": "0.13.0"
+        }
+        server.version = "0.12.0"
+
+
+def test_an_interrupted_run_goes_on_where_it_was_with_as_many_at_once_as_are_set(
+    made: tuple[Project, FakeVllm], server: FakeVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, _ = made
+    monkeypatch.setitem(run.run.__kwdefaults__, "batch_size", 3)
+    rows = list(mine.context().train)
+    agent = Agent(model=mine.config.model, system_prompt="Which animal?", max_new_tokens=4)
+
+    def interrupt(body: dict[str, Any]) -> bool:
+        if len(server.asked) == 20:
+            _thread.interrupt_main()
+        return False
+
+    server.is_down, before = interrupt, _kept(mine)
+    with pytest.raises(KeyboardInterrupt):
+        _bench(mine).measure(agent, rows)
+    end = time.monotonic() + 20
+    while server.open:  # nobody reads them any more
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert server.most_open == 4
+    begun, kept = len(server.asked), _kept(mine) - before
+    assert 0 < kept <= begun < len(rows)
+    server.is_down = lambda body: False
+    answers = _bench(mine).measure(agent, rows).answers
+    assert len(server.asked) - begun == len(rows) - kept
+    assert len(set(map(_text, server.asked))) == len({row.input for row in rows})
+    server.asked.clear()
+    assert _bench(mine).measure(agent, rows).answers == answers
+    assert server.asked == []
+
+
+def test_a_server_that_is_down_is_not_asked_for_the_rest(
+    made: tuple[Project, FakeVllm], server: FakeVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, _ = made
+    monkeypatch.setattr(server_answers, "SILENT_REQUESTS", 5)
+    monkeypatch.setitem(run.run.__kwdefaults__, "batch_size", 3)
+    rows = list(mine.context().train)
+    agent = Agent(model=mine.config.model, system_prompt="What animal?", max_new_tokens=4)
+    server.is_down = lambda body: len(server.asked) > 10
+    with pytest.raises(OutageError, match="unanswered"):
+        _bench(mine).measure(agent, rows)
+    assert len(server.asked) <= 10 + 3 * (5 + 4)
+    server.is_down = lambda body: False
+    before = len(server.asked)
+    _bench(mine).measure(agent, rows)
+    assert len(server.asked) - before == len(rows) - 10
+
+
+def test_who_is_asked_and_what_stops_before_the_holdout_is_opened(
+    made: tuple[Project, FakeVllm], compared: Any, server: FakeVllm, tmp_path: Path
+) -> None:
+    mine, _ = made
+    store, config = mine.store, mine.config
+    tuned = _agent(mine, "fine-tune").model
+    served = VllmBatches(store, _vllm(mine), config.model)
+    assert [served.answers_for(m) for m in (config.model, tuned, f"{tuned}/8", "other")] == [
+        *(True, True, False, False)
+    ]
+    other = VllmBatches(store, _vllm(mine), "other")
+    assert not other.answers_for(tuned)
+    other_base = str(write_model(tmp_path / "other"))
+    with pytest.raises(ConfigError, match="has not loaded"):  # left out, the rest would be compared
+        VllmBatches(store, _vllm(mine), other_base).engine(other_base)
+    gone = Vllm(base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(OutageError, match="did not answer"):
+        VllmBatches(store, gone, config.model).engine(config.model)
+
+
+def test_a_server_on_another_machine_takes_consent(
+    made: tuple[Project, FakeVllm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, _ = made
+
+    def at(url: str, **more: Any) -> Config:
+        return mine.config.model_copy(update={"vllm": Vllm(base_url=url, **more)})
+
+    def engines(config: Config) -> BatchEngines:
+        return BatchEngines.of(config, mine.store, mine.providers, mine.owner)
+
+    for url in ("http://127.0.0.1:9/v1", "http://localhost:9/v1", "http://[::1]:9/v1"):
+        engines(at(url)).check_server()
+    far = "http://10.0.0.5:9/v1"
+    agent, row = Agent(model=mine.config.model), Request(tuple(ASKED))
+    refused = engines(at(far))
+    for ask in (
+        refused.check_server,
+        lambda: refused.check_sending(agent.model, [row]),
+        lambda: refused.for_agent(agent),
+    ):
+        with pytest.raises(ConfigError, match="holdout") as error:
+            ask()
+        assert error.value.where == "assay.yaml, vllm.consent"
+    said = Mock(wraps=Silent())
+    engines(at(far, consent=True)).check_sending(agent.model, [row], said)
+    said.say.assert_called_once_with(f"Sending 1 request to the vLLM server at {far}.")
+    engines(at(far)).check_sending("other", [row])
+    # A key goes where it has gone before.
+    monkeypatch.setenv("VLLM_KEY", "a-key")
+    old = Vllm(base_url="http://10.0.0.6:9/v1", key_env="VLLM_KEY")
+    check_origin(mine.store, mine.owner, "me", "vllm", old.provider())
+    with pytest.raises(ConfigError, match="providers allow vllm"):
+        engines(at(far, consent=True, key_env="VLLM_KEY")).for_agent(agent)
+
+
+def test_the_gate_compares_only_what_was_answered_by_another_engine(
+    made: tuple[Project, FakeVllm],
+    compared: Any,
+    server: FakeVllm,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine, _ = made
+    looked: list[str] = []
+    monkeypatch.setattr("assay.evaluate.parity.parity", lambda *args: looked.append("x") or Mock())
+    workspace = project.open_workspace(mine.root)
+    releases.promote(workspace, "pets", "prompt@1", force="a trial")
+    releases.promote(workspace, "pets", "fine-tune@1", force="a trial")
+    assert looked == []
+    server.version = "0.13.0"
+    releases.promote(workspace, "pets", "prompt@1", force="after an update of vLLM")
+    assert looked == ["x"]
+
+
+def _bench(mine: Project) -> Bench:
+    """As a command would have it that starts now, on Ray: nobody else is asked."""
+    return replace(assay.open(mine.root).context().bench, workers=Mock())
+
+
+def _kept(mine: Project) -> int:
+    """Answers of all runs that were begun."""
+    files = (mine.store.folder / "runs").glob("*/*.json")
+    return sum(len(json.loads(file.read_text())["body"]["answers"]) for file in files)
+
+
+def _inputs(mine: Project, part: str) -> list[str]:
+    mine.split()
+    file = mine.split_folder / f"{part}.jsonl"
+    lines = file.read_text().splitlines()
+    return [json.loads(line)["messages"][-2]["content"] for line in lines]
+
+
+def _text(body: dict[str, Any]) -> str:
+    text: str = byte_tokenizer().decode(body["prompt"])
+    return text
+
+
+def _named(result: Result, name: str) -> CandidateResult:
+    return next(one for one in result.candidates if one.name == name)
+
+
+def _agent(mine: Project, name: str) -> Agent:
+    return load_agent(mine.store, find_version(mine.store, f"{name}@1").agent)
+
+
+def _vllm(mine: Project) -> Vllm:
+    assert mine.config.vllm is not None
+    return mine.config.vllm
