@@ -1,4 +1,4 @@
-"""Another state of the documents is another comparison."""
+"""Another state of the documents is another comparison, and so is another engine."""
 
 from __future__ import annotations
 
@@ -53,3 +53,21 @@ def test_documents_of_an_arm_whose_state_is_given_up_count(tmp_path: Path) -> No
     given_up = found()
     base.remove([str(docs / "hours.md")])
     assert len({kept.tests, given_up.tests, found().tests}) == 3
+
+
+def test_answers_of_vllm_are_another_comparison_wherever_the_server_is(tmp_path: Path) -> None:
+    store, engines = Store(tmp_path / ".assay"), cast(Any, SimpleNamespace(dtype="f"))
+    candidate = Candidate(Agent(model="m"), (), (), name="prompt")
+
+    def found(**vllm: str) -> Identity:
+        config = Config.model_validate(CONFIG | ({"vllm": vllm} if vllm else {}))
+        return identify("h", [candidate], Bench(config, tmp_path, store, engines), None, {})
+
+    here, one, other = (
+        found(),
+        found(base_url="http://127.0.0.1:8001/v1"),
+        found(base_url="http://127.0.0.1:8002/v1"),
+    )
+    assert here.comparison != one.comparison == other.comparison
+    assert here.tests != one.tests == other.tests
+    assert one.speeds != other.speeds
