@@ -47,7 +47,7 @@ class Scripted:
         go = Event()
         if not self.waits or not self.streams:
             go.set()
-        parts = [Piece(messages[0].content), End("stop", 1, 2)]
+        parts: list[Piece | End] = [Piece(messages[0].content), End("stop", 1, 2)]
         self.streams.append(Stream(parts, go))
         return self.streams[-1]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.many_rows import project
 
 from assay.compare.holdout import OpeningRequest, _log
-from assay.config import Provider
+from assay.config import Provider, Vllm
 from assay.config.yaml_text import edit
 from assay.errors import AssayError, ConfigError
 from assay.project import settings
@@ -179,6 +179,12 @@ def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None
     [said] = follows(config, minimum, 0, comparing=True)
     assert "for the 1st time, or the 2nd if" in said
     assert follows(config, config, 2) == []
+    server, other = (Vllm(base_url=f"http://127.0.0.1:{port}/v1") for port in (8001, 8002))
+    served = config.model_copy(update={"vllm": server})
+    [said] = follows(config, served, 2)
+    assert "Another engine" in said
+    assert "3rd time" in said
+    assert follows(served, config.model_copy(update={"vllm": other}), 2) == []
     costs = {"costs": config.costs.model_copy(update={"machine_hour_usd": 7.0})}
     [said] = follows(config, config.model_copy(update=costs), 2)
     assert "the holdout is not opened again" in said
