@@ -18,6 +18,8 @@ install = $(TRAP) $(if $(UV),{ $(UV_MAY) && $(UV) pip install --python $(BIN)/py
 DEMO_DIR ?= demo
 PYTEST := $(BIN)/python -m pytest
 FIGURES := $(VENV)/figures.jsonl
+# The server of S3 in the tests needs an older python-dateutil than Assay's environment has.
+MOTO := .venv-moto
 # Other people's clients, in environments without Assay: no one resolution holds them (docs/compat.md).
 CLIENTS ?= .venv-compat
 CLIENT_SETS := $(notdir $(basename $(wildcard tests/compat/requirements/*.txt)))
@@ -58,6 +60,9 @@ $(CLIENTS)/%/installed: tests/compat/requirements/%.txt
 $(CLIENTS)/logs/installed: tests/compat/logs/requirements.txt
 	$(install-alone)
 
+$(MOTO)/installed: tests/moto-requirements.txt
+	$(install-alone)
+
 $(CLIENTS)/promptfoo/installed: tests/compat/logs/package.json  # needs npm
 	@$(TRAP) mkdir -p $(@D) && cp $< $(@D) && { npm install --prefix $(@D) --omit=optional --no-audit --no-fund --silent; } || $(FAILED)
 	touch $@
@@ -91,9 +96,9 @@ $(STAMP): pyproject.toml constraints.txt  # the product, and the starter models
 	$(BIN)/assay models pull all-minilm-l6-v2
 	touch $(STAMP)
 
-$(TESTS): $(STAMP)  # what tests, checks and benches need beside it
+$(TESTS): $(STAMP) $(MOTO)/installed  # what tests, checks and benches need beside it
 	@$(call install,'.[test]')
 	touch $(TESTS)
 
 clean:  ## the installed environment and the demo
-	rm -rf $(VENV) $(CLIENTS) $(DEMO_DIR)
+	rm -rf $(VENV) $(MOTO) $(CLIENTS) $(DEMO_DIR)

@@ -17,9 +17,18 @@ from assay import garbage
 from assay.evaluate.confinement import LANDLOCK
 from tests.databases import database, empty_postgres, made_once, own_postgres, postgres
 from tests.figures import Figure, recorder
-from tests.s3 import bucket, s3
+from tests.s3 import bucket, moto, s3
 
-__all__ = ["bucket", "database", "empty_postgres", "made_once", "own_postgres", "postgres", "s3"]
+__all__ = [
+    "bucket",
+    "database",
+    "empty_postgres",
+    "made_once",
+    "moto",
+    "own_postgres",
+    "postgres",
+    "s3",
+]
 # What collecting the tests loads stays: it is never looked through for garbage, which took an
 # eighth of the processor's time of short tests.
 gc.disable()

@@ -1,51 +1,162 @@
-"""A server that speaks as much of S3 as Assay uses, kept in memory; it can misbehave on purpose.
+"""S3 as moto's server speaks it, a process of the session, behind a proxy that can misbehave.
 
-`ASSAY_TEST_S3=http://127.0.0.1:PORT` names another server for the tests that need no misbehaviour,
-such as `moto_server`, which needs an older python-dateutil than the rest of the environment.
+moto has an environment of its own (`make .venv-moto/installed`), for it needs an older
+python-dateutil than the rest. The proxy does what moto cannot: outages, conditional writes that are
+taken for others, access keys that nobody knows. It lets one request through at a time, for moto
+looks whether a name is free and takes it in two steps.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape, unescape
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
 KEY, SECRET = "AKIATESTKEY", "test/secret+word"
-_numbers = itertools.count(1)
+BUCKETS = ("bkt", "one", "two")
+"""That are there, empty, when a test begins."""
+MOTO = Path(__file__).parent.parent / ".venv-moto" / "bin" / "python"
+START_S = 60
+_ADDRESS = re.compile(r"Running on http://(127\.0\.0\.1:\d+)")
+_OF_A_CONNECTION = {"connection", "content-length", "transfer-encoding"}
+
+
+class Objects(MutableMapping[str, bytes]):
+    """What moto keeps, by `BUCKET/KEY`, read and changed behind the back of who is tested."""
+
+    def __init__(self, moto: str) -> None:
+        from obstore.store import S3Store
+
+        self._stores = {
+            name: S3Store(
+                name,
+                endpoint=f"http://{moto}",
+                region="us-east-1",
+                access_key_id=KEY,
+                secret_access_key=SECRET,
+                client_options={"allow_http": True},
+            )
+            for name in BUCKETS
+        }
+
+    def __getitem__(self, key: str) -> bytes:
+        import obstore
+        from obstore.exceptions import NotFoundError
+
+        try:
+            return bytes(obstore.get(*self._at(key)).bytes())
+        except NotFoundError:
+            raise KeyError(key) from None
+
+    def __setitem__(self, key: str, data: bytes) -> None:
+        import obstore
+
+        obstore.put(*self._at(key), data)
+
+    def __delitem__(self, key: str) -> None:
+        import obstore
+
+        obstore.delete(*self._at(key))
+
+    def __iter__(self) -> Iterator[str]:
+        import obstore
+
+        for name, store in self._stores.items():
+            for listed in obstore.list(store):
+                yield from (f"{name}/{one['path']}" for one in listed)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _at(self, key: str) -> tuple[S3Store, str]:
+        name, _, path = key.partition("/")
+        return self._stores[name], path
 
 
 @dataclass
 class S3Server:
-    """What is kept, by `/bucket/key`, and how it misbehaves.
+    """What moto keeps, and how the proxy before it misbehaves.
 
     Attributes:
         is_replacing: conditional requests are taken for unconditional ones.
         before: called with method and path of each request, may return an HTTP status to fail with.
     """
 
-    objects: dict[str, bytes] = field(default_factory=dict)
+    objects: Objects
     is_replacing: bool = False
     before: Callable[[str, str], int | None] = lambda method, path: None
     endpoint: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def keys(self, prefix: str = "") -> list[str]:
-        with self.lock:
-            return sorted(key for key in self.objects if key.startswith(f"/{prefix}"))
+        return sorted(key for key in self.objects if key.startswith(prefix))
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of moto's server."""
+    if not MOTO.exists():
+        pytest.skip("no moto here (make .venv-moto/installed)")
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with log.open("wb") as output:
+        command = [str(MOTO), "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        until = time.monotonic() + START_S
+        while (found := _ADDRESS.search(log.read_text())) is None:
+            if process.poll() is not None or time.monotonic() > until:
+                pytest.fail(f"moto's server did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        yield found[1]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """moto with empty buckets, which the environment names, as it does the credentials."""
+    with closing(HTTPConnection(moto)) as connection:
+        for method, path in (("POST", "/moto-api/reset"), *(("PUT", f"/{b}") for b in BUCKETS)):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            answer.read()
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    with proxy(moto) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    """s3://NAME/PREFIX of an empty place."""
+    return "s3://bkt/here"
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
-    state = S3Server()
+def proxy(moto: str) -> Iterator[S3Server]:
+    state = S3Server(Objects(moto))
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -53,65 +164,38 @@ def s3_server() -> Iterator[S3Server]:
         def log_message(self, *_: object) -> None:
             pass
 
-        def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
-            self.send_response(status)
+        def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response_only(status)
             for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
+                self.send_header(name, value)
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            self.wfile.write(body)
 
         def fail(self, status: int, code: str) -> None:
-            words = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
-            self.reply(status, words.encode())
+            words = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>".encode()
+            body = b"" if self.command == "HEAD" else words
+            self.reply(status, {"Content-Length": str(len(body))}, body)
 
         def handle_one(self) -> None:
-            parts = urlsplit(self.path)
-            path, query = unquote(parts.path), parse_qs(parts.query, keep_blank_values=True)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path = unquote(urlsplit(self.path).path)
             if f"Credential={KEY}/" not in self.headers.get("Authorization", ""):
-                return self.fail(403, "InvalidAccessKeyId")
-            if (status := state.before(self.command, path)) is not None:
-                return self.fail(status, "SlowDown")
-            with state.lock:
-                if self.command == "PUT":
-                    is_create = self.headers.get("If-None-Match") == "*"
-                    if is_create and path in state.objects and not state.is_replacing:
-                        return self.fail(412, "PreconditionFailed")
-                    state.objects[path] = body
-                    return self.reply(200, ETag='"1"')
-                if "list-type" in query:
-                    return self.reply(200, self.listing(path, query["prefix"][0]))
-                if self.command in ("GET", "HEAD"):
-                    if path not in state.objects:
-                        return self.fail(404, "NoSuchKey")
-                    return self.reply(
-                        200,
-                        state.objects[path],
-                        ETag='"1"',
-                        Last_Modified="Fri, 27 Nov 2026 10:00:00 GMT",
-                    )
-                if self.command == "DELETE":
-                    state.objects.pop(path, None)
-                    return self.reply(204)
-                keys = re.findall(r"<Key>(.*?)</Key>", body.decode())
-                for key in keys:
-                    state.objects.pop(f"{path.rstrip('/')}/{unescape(key)}", None)
-                gone = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
-                return self.reply(200, f"<DeleteResult>{gone}</DeleteResult>".encode())
+                self.fail(403, "InvalidAccessKeyId")
+            elif (status := state.before(self.command, path)) is not None:
+                self.fail(status, "SlowDown")
+            else:
+                self.pass_on(body)
 
-        def listing(self, path: str, prefix: str) -> bytes:
-            bucket = path.rstrip("/")
-            found = "".join(
-                f"<Contents><Key>{escape(key[len(bucket) + 1 :])}</Key><Size>{len(data)}</Size>"
-                '<LastModified>2026-11-27T10:00:00.000Z</LastModified><ETag>"1"</ETag></Contents>'
-                for key, data in state.objects.items()
-                if key.startswith(f"{bucket}/{prefix}")
-            )
-            return (
-                f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
-            ).encode()
+        def pass_on(self, body: bytes) -> None:
+            if state.is_replacing:
+                del self.headers["If-None-Match"]
+            with state.lock, closing(HTTPConnection(moto)) as connection:
+                connection.request(self.command, self.path, body, dict(self.headers))
+                answer = connection.getresponse()
+                data = answer.read()
+            headers = {n: v for n, v in answer.headers.items() if n.lower() not in _OF_A_CONNECTION}
+            headers["Content-Length"] = answer.headers.get("Content-Length", str(len(data)))
+            self.reply(answer.status, headers, data)
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_one  # noqa: N815
 
@@ -125,36 +209,3 @@ def s3_server() -> Iterator[S3Server]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server of its own, which the environment names, as it does the credentials."""
-    with s3_server() as server:
-        _name(monkeypatch, server.endpoint)
-        yield server
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """s3://NAME/PREFIX of an empty place, on the server of `ASSAY_TEST_S3` or one of its own."""
-    if (endpoint := os.environ.get("ASSAY_TEST_S3")) is None:
-        request.getfixturevalue("s3")
-        return "s3://assay-test/here"
-    _name(monkeypatch, endpoint)
-    import httpx
-
-    name = f"assay-test-{os.getpid()}-{next(_numbers)}"
-    headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY}/20261127/us-east-1/s3/aws4"}
-    httpx.put(f"{endpoint}/{name}", headers=headers).raise_for_status()
-    return f"s3://{name}/here"
-
-
-def _name(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    for name in list(os.environ):
-        if name.startswith("AWS_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")

@@ -204,7 +204,7 @@ def test_what_is_gone_is_named_and_what_is_damaged_ends_the_move(
     path = "curves/x.json"
     written(one, path, "1")
     shared_files.share(one, path)
-    [key] = s3.keys("shared/archives/")
+    [key] = s3.keys("bkt/archives/")
     s3.objects[key] = s3.objects[key][:-1] + b"?"
     with pytest.raises(ObjectsError, match="was changed or damaged"):
         shared_files.copy_to_folder(two, archives.rows_below(two))

@@ -147,7 +147,7 @@ def test_a_version_that_has_another_name_or_an_agent_is_not_forgotten(tmp_path: 
 def test_old_checkpoints_are_forgotten_where_versions_are_in_a_bucket(
     s3: S3Server, tmp_path: Path, adapter: Path
 ) -> None:
-    store = opened(tmp_path / "state", "s3://b")
+    store = opened(tmp_path / "state", "s3://bkt")
     id = queued(store)
     job = queue.claim(store, "w", [CHECK])
     assert job is not None

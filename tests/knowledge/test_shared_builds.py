@@ -26,7 +26,7 @@ from assay.store.object_place import last_bucket
 from assay.store.object_transfer import ObjectsMove, move_objects
 from assay.store.store import Store
 
-BUCKET = "s3://b"
+BUCKET = "s3://bkt"
 TEA = "How long is green tea steeped?"
 
 
@@ -73,7 +73,7 @@ def test_what_one_server_indexes_another_answers_from(
     two.rebuild(KnowledgeSettings(chunk_tokens=300))
     assert two.check().damage == ()
     assert one.check().damage == ()
-    assert len(s3.keys("b/archives/")) == 3  # each state that is kept is one object
+    assert len(s3.keys("bkt/archives/")) == 3  # each state that is kept is one object
 
 
 def test_what_one_server_erases_is_gone_from_the_bucket_and_from_the_others(
@@ -83,14 +83,14 @@ def test_what_one_server_erases_is_gone_from_the_bucket_and_from_the_others(
     one.add([docs])
     answers(two)
     one.remove([str(docs / "sub" / "tea.txt")])
-    assert len(s3.keys("b/archives/")) == 1
+    assert len(s3.keys("bkt/archives/")) == 1
     build_transfer.sweep(servers[1])
     left = files(servers[1])  # the texts of documents that are still there
     assert [name.split("/")[1] for name in left] == ["texts"] * 2
     assert b"tea" not in b"".join(left.values())
     assert len(answers(two)) == 2
     one.delete()
-    assert s3.keys("b/archives/") == []
+    assert s3.keys("bkt/archives/") == []
     build_transfer.sweep(servers[1])
     assert list((servers[1].folder / FOLDER).glob("*")) == []
     assert unnamed(servers[0]) == {}
@@ -101,19 +101,19 @@ def test_a_pinned_state_outlives_removal_and_rebuild_on_every_server(
 ) -> None:
     one = manuals(servers[0])
     one.add([docs])
-    before, [archive] = answers(one), s3.keys("b/archives/")
+    before, [archive] = answers(one), s3.keys("bkt/archives/")
     fixed = [
         FixedBase(store, "shop", "manuals", "pin", embedders=lambda _: Wordy()) for store in servers
     ]
     fixed[0].keep()
     fixed[0].fix([])
-    assert s3.keys("b/archives/") == [archive]
+    assert s3.keys("bkt/archives/") == [archive]
     one.rebuild(one.settings)  # the same state in another table
     one.remove([str(docs / "sub" / "tea.txt")])
     assert [answers(base) for base in fixed] == [before, before]
-    assert archive in s3.keys("b/archives/")
+    assert archive in s3.keys("bkt/archives/")
     pins.unpin(servers[1], "pin")
-    assert archive not in s3.keys("b/archives/")
+    assert archive not in s3.keys("bkt/archives/")
     for store in servers:
         build_transfer.sweep(store)
         assert b"tea" not in b"".join(files(store).values())
@@ -205,7 +205,7 @@ def test_a_kill_while_indexing_leaves_the_state_before_or_after(
     assert len(answers(again)) == 2
     grow_old(store)
     unnamed_objects.collect(store)
-    assert (unnamed(store), len(s3.keys("b/archives/"))) == ({}, 2)
+    assert (unnamed(store), len(s3.keys("bkt/archives/"))) == ({}, 2)
 
 
 def test_what_is_damaged_or_out_of_reach_is_said(store: Store, docs: Path, s3: S3Server) -> None:
@@ -219,7 +219,7 @@ def test_what_is_damaged_or_out_of_reach_is_said(store: Store, docs: Path, s3: S
     with pytest.raises(ObjectsAwayError, match="not on this server yet"):
         manuals(store).search([TEA], k=1)
     s3.before = lambda method, path: None
-    [key] = s3.keys("b/archives/")
+    [key] = s3.keys("bkt/archives/")
     data = s3.objects[key]
     s3.objects[key] = data[:-1] + b"?"
     with pytest.raises(ObjectsError, match="was changed or damaged"):
@@ -249,7 +249,7 @@ def test_what_is_lost_in_part_can_be_changed_and_mended(
     assert manuals(store).check().damage == ()
     whole = answers(manuals(store))
     shutil.rmtree(folder / FOLDER)
-    for key in s3.keys("b/archives/"):
+    for key in s3.keys("bkt/archives/"):
         del s3.objects[key]
     added = manuals(store).add([docs / "hours.txt", docs / "refunds.md"])
     assert (added.unchanged, answers(manuals(store))) == (2, whole)

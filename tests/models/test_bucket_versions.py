@@ -40,7 +40,7 @@ from assay.store.store import Store
 from assay.store.tables import ServedNameRow, TrainedVersionRow
 
 __all__ = ["adapter"]
-BUCKET = "s3://b"
+BUCKET = "s3://bkt"
 WEIGHTS = "adapter_model.safetensors"
 FILES = {WEIGHTS, "adapter_config.json"}
 
@@ -74,7 +74,7 @@ def test_what_one_server_keeps_another_loads(
     one, two = servers
     id = save_version(one, adapter, RECORD, "p")
     assert not (one.folder / "versions").exists()
-    assert len(s3.keys("b/versions/")) == 2
+    assert len(s3.keys("bkt/versions/")) == 2
     assert (full_id(two, id[:8]), find_version(two, id)) == (id, find_version(one, id))
     assert [version.owner for version in list_versions(two)] == ["p"]
     version = load_version(two, id)
@@ -84,7 +84,7 @@ def test_what_one_server_keeps_another_loads(
     assert set(contents(version)) == FILES
     assert contents(version)[WEIGHTS] == (adapter / WEIGHTS).read_bytes()
     assert save_version(two, adapter, RECORD) == id
-    assert len(s3.keys("b/versions/")) == 2
+    assert len(s3.keys("bkt/versions/")) == 2
     for unknown in ("0" * 64, id[:5], "../x"):
         with pytest.raises(ModelError, match="there is no version"):
             load_version(two, unknown)
@@ -109,7 +109,7 @@ def test_of_servers_that_keep_the_same_version_one_does(
     for racer in racers:
         racer.join()
     [version] = list_versions(servers[0])
-    assert len(s3.keys("b/versions/")) == 2
+    assert len(s3.keys("bkt/versions/")) == 2
     assert unnamed(servers[0]) == {}
     for store in servers:
         drop_copies(store)
@@ -153,13 +153,13 @@ versions.save_version(store, Path({str(adapter)!r}), record)
     killed = run_code(code, output=tmp_path / "output")
     assert killed.wait(120) == -signal.SIGKILL, (tmp_path / "output").read_text()
     assert len(list_versions(store)) == (when == "named")
-    assert len(s3.keys("b/versions/")) == {"announced": 0, "half": 1}.get(when, 2)
+    assert len(s3.keys("bkt/versions/")) == {"announced": 0, "half": 1}.get(when, 2)
     id = save_version(store, adapter, RECORD)
     assert set(contents(load_version(store, id))) == FILES
     grow_old(store)
     unnamed_objects.collect(store)
     assert unnamed(store) == {}
-    assert len(s3.keys("b/versions/")) == 2
+    assert len(s3.keys("bkt/versions/")) == 2
     drop_copies(store)
     assert set(contents(load_version(store, id))) == FILES
 
@@ -170,7 +170,7 @@ def test_a_damaged_object_is_refused(
 ) -> None:
     id = save_version(store, adapter, RECORD)
     drop_copies(store)
-    [key] = [key for key in s3.keys("b/versions/") if WEIGHTS in key]
+    [key] = [key for key in s3.keys("bkt/versions/") if WEIGHTS in key]
     data = s3.objects.pop(key)
     if damage != "gone":
         changed = bytes([data[0] ^ 1]) + data[1:]
@@ -288,7 +288,7 @@ def test_a_removed_version_is_gone_everywhere_but_under_who_reads_it(
     held = load_version(two, id)
     before = contents(held)
     remove_version(one, id)
-    assert s3.keys("b/versions/") == []
+    assert s3.keys("bkt/versions/") == []
     assert unnamed(one) == {}
     for store in servers:
         assert list_versions(store) == []
@@ -314,7 +314,7 @@ def test_a_removal_while_the_bucket_is_away_is_made_up_for(
     assert list_versions(store) == []
     s3.before = lambda method, path: None
     unnamed_objects.collect(store)
-    assert s3.keys("b/versions/") == []
+    assert s3.keys("bkt/versions/") == []
 
 
 def test_those_of_before_move_to_the_bucket(s3: S3Server, tmp_path: Path, adapter: Path) -> None:
@@ -329,12 +329,12 @@ def test_those_of_before_move_to_the_bucket(s3: S3Server, tmp_path: Path, adapte
     assert list_versions(store) == listed
     held = load_version(store, ids[0])
     assert save_version(store, adapter, held.record) == ids[0]
-    assert s3.keys("b/versions/") == []
+    assert s3.keys("bkt/versions/") == []
     sweep_versions(store)
     assert list_versions(store) == listed
     assert {p.name for p in (tmp_path / "versions").iterdir()} == {damaged}
     assert set(contents(held)) == FILES  # though it was read from the folder
-    assert len(s3.keys("b/versions/")) == 4
+    assert len(s3.keys("bkt/versions/")) == 4
     drop_copies(store)
     sweep_versions(store)
     assert all(set(contents(load_version(store, id))) == FILES for id in ids)
@@ -383,7 +383,7 @@ versions.sweep_versions(store)
     grow_old(store)
     unnamed_objects.collect(store)
     assert list((tmp_path / "versions").iterdir()) == []
-    assert len(s3.keys("b/versions/")) == 2
+    assert len(s3.keys("bkt/versions/")) == 2
     drop_copies(store)
     assert set(contents(load_version(store, id))) == FILES
 

@@ -19,7 +19,7 @@ from assay.project.project import Project
 from assay.store import archives, shared_files, unnamed_objects
 from assay.store.store import Store
 
-BUCKET = "s3://shared"
+BUCKET = "s3://bkt"
 FEW = {
     "  - few-shot-nearest\n  - encoder\n  - fine-tune\n": "",
     "  - prompt\n": "",
@@ -65,7 +65,7 @@ def test_a_server_with_an_empty_folder_compares_by_the_same_rows(
     assert not (two.root / ".assay" / "split").exists()
     assert two.split() == manifest
     assert rows(two) == rows(one)
-    [first] = bucketed.keys("shared/archives/")
+    [first] = bucketed.keys("bkt/archives/")
     made = two.compare()
     assert made.result.data.holdout_sha256 == manifest.holdout_sha256
     assert [opening.number for opening in one.openings()] == [1]
@@ -83,7 +83,7 @@ def test_a_server_with_an_empty_folder_compares_by_the_same_rows(
     renewed = one.renew_holdout(new)
     assert two.split().holdout_sha256 == renewed.holdout_sha256 != manifest.holdout_sha256
     assert rows(two) == rows(one)
-    assert first not in bucketed.keys("shared/archives/")
+    assert first not in bucketed.keys("bkt/archives/")
     settings = two.root / "assay.yaml"
     settings.write_text(settings.read_text().replace(f"{two.config.data.file}", "mistyped.csv"))
     with pytest.raises(DataError, match="no such file"):
@@ -100,19 +100,18 @@ def test_where_it_cannot_be_had_nothing_is_divided(
     one = server(project, tmp_path / "one", empty_postgres)
     two = server(project, tmp_path / "two", empty_postgres)
     one.split()
-    objects, bucketed.objects = bucketed.objects, dict(bucketed.objects)
     bucketed.before = lambda method, path: 503 if "/archives/" in path else None
     for act in (two.split, lambda: two.split_folder, lambda: two.context()):
         with pytest.raises(ObjectsAwayError, match=r"locked holdout, is in the bucket, which"):
             act()
     assert one.split() == read_manifest(one.split_folder)  # what is here needs no bucket
     bucketed.before = lambda method, path: None
-    [key] = bucketed.keys("shared/archives/")
-    del bucketed.objects[key]
+    [key] = bucketed.keys("bkt/archives/")
+    data = bucketed.objects.pop(key)
     with pytest.raises(ObjectsError, match="is not in the bucket any more, and there is no copy"):
         two.split()
     assert not (two.root / ".assay" / "split").exists()
-    bucketed.objects = objects
+    bucketed.objects[key] = data
     assert two.split() == one.split()
     # Not the one that was locked, wherever that was changed.
     (two.split_folder / "holdout.jsonl").write_text("{}\n")
@@ -183,4 +182,4 @@ def test_a_kill_while_dividing_leaves_one_split(
     assert load_train(one.split_folder) == load_train(two.split_folder)
     grow_old(two.store)
     unnamed_objects.collect(two.store)
-    assert (unnamed(two.store), len(bucketed.keys("shared/archives/"))) == ({}, 1)
+    assert (unnamed(two.store), len(bucketed.keys("bkt/archives/"))) == ({}, 1)

@@ -169,7 +169,7 @@ def test_versions_and_blobs_go_with_the_files(root: Path, s3: S3Server, adapter:
     id = save_version(store, adapter, RECORD, "p")
     blob = blobs.put(store, b"pool")
     store.engine.dispose()
-    for bucket in ("s3://bkt", "s3://other", None):
+    for bucket in ("s3://bkt", "s3://one", None):
         name(root, **({} if bucket is None else {"objects": bucket}))
         assert move_state(root, SILENT).objects is not None
         for kind in ("files", "blobs", "versions"):
@@ -215,7 +215,7 @@ def test_split_knowledge_and_answers_go_with_the_files(
 
     whole = held()
     assert len(whole) > 10
-    for bucket in ("s3://bkt", "s3://other", None):
+    for bucket in ("s3://bkt", "s3://one", None):
         name(root, **({} if bucket is None else {"objects": bucket}))
         moved = move_state(root, SILENT)
         assert moved.objects is not None

@@ -20,7 +20,7 @@ from assay.store.folder_blobs import FolderBlobs
 from assay.store.store import Store
 from assay.store.tables import BlobRow
 
-BUCKET = "s3://b"
+BUCKET = "s3://bkt"
 
 
 def copies(store: Store) -> list[Path]:
@@ -38,7 +38,7 @@ def test_bytes_are_kept_by_their_content(s3: S3Server, tmp_path: Path, place: st
     assert not blobs.has(store, "0" * 64)
     with pytest.raises(AssayError, match="there is no blob"):
         blobs.get(store, "0" * 64)
-    assert len(s3.keys("b/blobs/")) == (place is not None)
+    assert len(s3.keys("bkt/blobs/")) == (place is not None)
     assert (tmp_path / "blobs").exists() == (place is None)
 
 
@@ -50,7 +50,7 @@ def test_a_server_with_another_folder_reads_them(
     assert blobs.has(two, name)
     assert blobs.get(two, name) == b"of one"
     assert blobs.put(two, b"of one") == name
-    assert len(s3.keys("b/blobs/")) == 1
+    assert len(s3.keys("bkt/blobs/")) == 1
     s3.before = lambda method, path: 400
     assert blobs.get(two, name) == b"of one"  # there is a copy here
     [copy] = copies(two)
@@ -70,7 +70,7 @@ def test_of_many_that_keep_the_same_bytes_one_object_stays(
         racer.start()
     for racer in racers:
         racer.join()
-    assert len(s3.keys("b/blobs/")) == 1
+    assert len(s3.keys("bkt/blobs/")) == 1
     assert unnamed(stores[0]) == {}
     name = hashlib.sha256(b"same").hexdigest()
     assert [blobs.get(store, name) for store in stores] == [b"same"] * 4
@@ -82,7 +82,7 @@ def test_wrong_bytes_are_not_given_out(s3: S3Server, tmp_path: Path) -> None:
     [copy] = copies(store)
     copy.write_bytes(b"wrong")
     assert blobs.get(store, name) == b"right"  # fetched again
-    [key] = s3.keys("b/blobs/")
+    [key] = s3.keys("bkt/blobs/")
     for damage in (b"wrong", b"rig", b"right and more"):
         s3.objects[key] = damage
         local_copies.drop(store, KIND, name)
@@ -97,7 +97,7 @@ def test_an_object_that_is_gone_or_damaged_is_written_anew(
 ) -> None:
     store = opened(tmp_path, BUCKET)
     name = blobs.put(store, b"right")
-    [key] = s3.keys("b/blobs/")
+    [key] = s3.keys("bkt/blobs/")
     del s3.objects[key]
     if damage is None:
         local_copies.drop(store, KIND, name)
@@ -112,7 +112,7 @@ def test_an_object_that_is_gone_or_damaged_is_written_anew(
     assert blobs.has(store, name)
     s3.before = lambda method, path: None
     assert blobs.put(store, b"right") == name
-    assert [s3.objects[key] for key in s3.keys("b/blobs/")] == [b"right"]
+    assert [s3.objects[key] for key in s3.keys("bkt/blobs/")] == [b"right"]
     local_copies.drop(store, KIND, name)
     assert blobs.get(store, name) == b"right"
     assert unnamed(store) == {}
@@ -161,7 +161,7 @@ blobs.put(store, b"bytes")
     grow_old(store)
     unnamed_objects.collect(store)
     assert unnamed(store) == {}
-    assert len(s3.keys("b/blobs/")) == 1
+    assert len(s3.keys("bkt/blobs/")) == 1
     assert blobs.get(store, name) == b"bytes"
 
 
@@ -174,9 +174,9 @@ def test_those_of_before_move_to_the_bucket(s3: S3Server, tmp_path: Path) -> Non
     store = opened(tmp_path, BUCKET)
     assert blobs.get(store, names[0]) == b"0"
     assert blobs.put(store, b"0") == names[0]
-    assert s3.keys("b/blobs/") == []
+    assert s3.keys("bkt/blobs/") == []
     blobs.sweep(store)
-    assert sorted(s3.objects[key] for key in s3.keys("b/blobs/")) == [b"0", b"1", b"2"]
+    assert sorted(s3.objects[key] for key in s3.keys("bkt/blobs/")) == [b"0", b"1", b"2"]
     assert [p for p in (tmp_path / "blobs").rglob("*") if p.is_file()] == [path]
     for copy in copies(store):
         copy.unlink()

@@ -100,7 +100,7 @@ def test_files_of_a_state_in_postgresql_go_there(
 ) -> None:
     stored_files.keep(Store(tmp_path, empty_postgres), "p", [b"x"], "a", "user_data")
     store = Store(tmp_path, empty_postgres)
-    store.bucket = "s3://b"
+    store.bucket = "s3://bkt"
     moved = move_objects(store, SILENT)
     assert moved is not None
     assert moved.objects == 1
@@ -163,7 +163,7 @@ def test_a_kill_at_any_step_loses_no_file(
     s3: S3Server, state: Path, step: str, number: int, when: str, direction: str
 ) -> None:
     source: str | None = None
-    target: str | None = "s3://b"
+    target: str | None = "s3://bkt"
     if direction == "back":
         move(state, target)
         source, target = target, source
@@ -191,13 +191,13 @@ def test_what_is_there_is_not_written_again(s3: S3Server, state: Path) -> None:
 
     s3.before = watch
     with pytest.raises(ObjectsError, match="access was refused"):
-        move(state, "s3://b")
+        move(state, "s3://bkt")
     assert read(state, None) == WHOLE
     whole = writes[:2]
     writes[:] = ["", "", "", ""]
-    assert move(state, "s3://b") is not None
+    assert move(state, "s3://bkt") is not None
     assert not set(whole) & set(writes)
-    assert read(state, "s3://b") == WHOLE
+    assert read(state, "s3://bkt") == WHOLE
 
 
 def test_a_damaged_file_ends_the_move_and_one_that_was_gone_does_not(
@@ -207,18 +207,18 @@ def test_a_damaged_file_ends_the_move_and_one_that_was_gone_does_not(
     path = state / "files" / files["small"].id
     path.write_bytes(b"smalL")
     with pytest.raises(ObjectsError, match=rf"{files['small'].id} was changed or damaged"):
-        move(state, "s3://b")
+        move(state, "s3://bkt")
     assert last_bucket(opened(state, None)) is None
     path.unlink()
-    moved = move(state, "s3://b")
+    moved = move(state, "s3://bkt")
     assert moved is not None
     assert moved.missing == (f"files/{files['small'].id}",)
-    key = f"/b/files/{files['large'].id}/0"
+    key = f"bkt/files/{files['large'].id}/0"
     data = s3.objects[key]
     s3.objects[key] = b"x" + data[1:]
     with pytest.raises(ObjectsError, match="was changed or damaged"):
         move(state, None)
-    assert last_bucket(opened(state, "s3://b")) == "s3://b"
+    assert last_bucket(opened(state, "s3://bkt")) == "s3://bkt"
     s3.objects[key] = data
     assert move(state, None) is not None
 
@@ -240,45 +240,45 @@ def test_what_somebody_changes_meanwhile_ends_the_move(
 
     monkeypatch.setattr(object_transfer, "_copy", write)
     with pytest.raises(StateError, match=r"meanwhile.*Stop all servers"):
-        move(state, "s3://b")
+        move(state, "s3://bkt")
     before = read(state, None)
     assert len(before) == {"kept": 4, "removed": 2}[change]
-    assert move(state, "s3://b") is not None
-    assert read(state, "s3://b") == before
+    assert move(state, "s3://bkt") is not None
+    assert read(state, "s3://bkt") == before
 
 
 def test_what_arrives_damaged_is_noticed(s3: S3Server, state: Path) -> None:
     def spoil(method: str, path: str) -> None:
-        for key in s3.keys("b/files/"):
+        for key in s3.keys("bkt/files/"):
             s3.objects[key] = s3.objects[key].replace(b"small", b"smalL")
 
     s3.before = spoil
     with pytest.raises(ObjectsError, match=r"another object|changed or damaged"):
-        move(state, "s3://b")
+        move(state, "s3://bkt")
     assert read(state, None) == WHOLE
 
 
 def test_a_place_of_no_use_is_told(
     s3: S3Server, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = opened(tmp_path / "other", "s3://theirs")
+    other = opened(tmp_path / "other", "s3://one")
     objects_of(other)
     with pytest.raises(ObjectsError, match=r"another folder.*Choose another prefix"):
-        move(state, "s3://theirs")
+        move(state, "s3://one")
     s3.is_replacing = True
     with pytest.raises(ObjectsError, match="If-None-Match"):
-        move(state, "s3://b")
+        move(state, "s3://bkt")
     s3.is_replacing = False
     assert read(state, None) == WHOLE
     assert opened(state, None).setting(BEGUN) is None
-    move(state, "s3://b")
+    move(state, "s3://bkt")
     usage = shutil.disk_usage(state)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(StateError, match=r"no room for the files.*1000 are free"):
         move(state, None)
     shutil.rmtree(state / "cache", ignore_errors=True)
-    assert read(state, "s3://b") == WHOLE
-    for file in stored_files.files(opened(state, "s3://b"), "p")[0]:
+    assert read(state, "s3://bkt") == WHOLE
+    for file in stored_files.files(opened(state, "s3://bkt"), "p")[0]:
         if file.filename == "large":  # an earlier try has copied it
             (state / "files").mkdir(exist_ok=True)
             (state / "files" / file.id).write_bytes(CONTENTS["large"])

@@ -278,7 +278,7 @@ def test_two_servers_see_each_others_files(
 
 def test_a_server_that_replaces_objects_is_refused(s3: S3Server, tmp_path: Path) -> None:
     s3.is_replacing = True
-    store = opened(tmp_path, "s3://b")
+    store = opened(tmp_path, "s3://bkt")
     with pytest.raises(ObjectsError, match="If-None-Match"):
         objects_of(store)
     with pytest.raises(ObjectsError):
@@ -289,17 +289,17 @@ def test_a_server_that_replaces_objects_is_refused(s3: S3Server, tmp_path: Path)
 
 
 def test_a_damaged_object_is_not_given_out(s3: S3Server, tmp_path: Path) -> None:
-    one, two = opened(tmp_path / "one", "s3://b"), opened(tmp_path / "one", "s3://b")
+    one, two = opened(tmp_path / "one", "s3://bkt"), opened(tmp_path / "one", "s3://bkt")
     kept = stored_files.keep(one, "p", [b"right"], "a.txt", "user_data")
     upload = uploads.create(one, "p", "a.txt", "user_data", 5).id
     part = uploads.add_part(one, "p", upload, [b"right"])
     local_copies.drop(one, "files", kept.id)
-    [key] = s3.keys("b/files/")
+    [key] = s3.keys("bkt/files/")
     for damage in (b"wrong", b"rig", b"right and more"):
         s3.objects[key] = damage
         with pytest.raises(ObjectsError, match="damaged"):
             bytes_of(two, kept.id)
-    [key] = s3.keys("b/uploads/")
+    [key] = s3.keys("bkt/uploads/")
     s3.objects[key] = b"wrong"
     with pytest.raises(ObjectsError, match="damaged"):
         uploads.complete(two, "p", upload, [part.id])
@@ -309,18 +309,18 @@ def test_a_damaged_object_is_not_given_out(s3: S3Server, tmp_path: Path) -> None
 def test_a_bucket_belongs_to_one_folder_and_is_not_lost_unsaid(
     s3: S3Server, tmp_path: Path
 ) -> None:
-    store = opened(tmp_path / "a", "s3://b/x")
+    store = opened(tmp_path / "a", "s3://bkt/x")
     stored_files.keep(store, "p", [b"x"], "a.txt", "user_data")
     for folder, place, words in (
-        ("b", "s3://b/x", "another folder"),
+        ("b", "s3://bkt/x", "another folder"),
         ("a", None, "no setting names it"),
-        ("a", "s3://b/y", "there are none"),
+        ("a", "s3://bkt/y", "there are none"),
     ):
         with pytest.raises(ObjectsError, match=words):
             objects_of(opened(tmp_path / folder, place))
-    for key in s3.keys("b/x/"):  # copied, as the sentence says
+    for key in s3.keys("bkt/x/"):  # copied, as the sentence says
         s3.objects[key.replace("/x/", "/y/")] = s3.objects[key]
-    moved = opened(tmp_path / "a", "s3://b/y")
+    moved = opened(tmp_path / "a", "s3://bkt/y")
     kept_there = stored_files.files(moved, "p")[0][0]
     local_copies.drop(moved, "files", kept_there.id)
     assert bytes_of(moved, kept_there.id) == b"x"
@@ -329,10 +329,10 @@ def test_a_bucket_belongs_to_one_folder_and_is_not_lost_unsaid(
 def test_files_of_before_move_to_the_bucket(s3: S3Server, tmp_path: Path) -> None:
     before = opened(tmp_path, None)
     kept = stored_files.keep(before, "p", [b"before"], "a.txt", "user_data")
-    store = opened(tmp_path, "s3://b")
+    store = opened(tmp_path, "s3://bkt")
     assert bytes_of(store, kept.id) == b"before"
     sweep(store)
-    assert [s3.objects[key] for key in s3.keys("b/files/")] == [b"before"]
+    assert [s3.objects[key] for key in s3.keys("bkt/files/")] == [b"before"]
     assert not stored_files.path_of(store, kept.id).exists()
     local_copies.drop(store, "files", kept.id)
     assert bytes_of(store, kept.id) == b"before"
@@ -345,7 +345,7 @@ def test_copies_on_disk_are_bounded_and_stay_while_they_are_read(
     s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_copies, "CACHE_BYTES", 10)
-    store = opened(tmp_path, "s3://b")
+    store = opened(tmp_path, "s3://bkt")
     files = [stored_files.keep(store, "p", [b"%d234" % n], "a", "user_data") for n in range(4)]
     folder = local_copies.folder_of(store, "files")
     assert len(list(folder.iterdir())) == 2
@@ -360,7 +360,7 @@ def test_copies_on_disk_are_bounded_and_stay_while_they_are_read(
 def test_away_or_refused_is_a_sentence_without_secrets(
     s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = opened(tmp_path, "s3://b")
+    store = opened(tmp_path, "s3://bkt")
     kept = stored_files.keep(store, "p", [b"x"], "a.txt", "user_data")
     s3.before = lambda method, path: 400
     local_copies.drop(store, "files", kept.id)
@@ -368,7 +368,7 @@ def test_away_or_refused_is_a_sentence_without_secrets(
     for call in (
         lambda: bytes_of(store, kept.id),
         lambda: stored_files.keep(store, "p", [b"y"], "a.txt", "user_data"),
-        lambda: objects_of(opened(tmp_path, "s3://b")),
+        lambda: objects_of(opened(tmp_path, "s3://bkt")),
     ):
         with pytest.raises(ObjectsError) as error:
             call()
@@ -378,10 +378,10 @@ def test_away_or_refused_is_a_sentence_without_secrets(
     s3.before = lambda method, path: None
     grow_old(store)
     sweep(store)
-    assert s3.keys("b/files/") == []
+    assert s3.keys("bkt/files/") == []
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
     with pytest.raises(ObjectsError, match=r"refused.*InvalidAccessKeyId") as error:
-        objects_of(opened(tmp_path, "s3://b"))
+        objects_of(opened(tmp_path, "s3://bkt"))
     errors.append(error.value)
     for error in errors:
         assert not any(word in str(error) for word in (SECRET, KEY, "AKIAWRONG"))
@@ -401,7 +401,7 @@ def test_an_endpoint_without_https_is_this_machine(
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     with pytest.raises(ObjectsError, match="AWS_ENDPOINT_URL"):
-        Bucket("s3://b")
+        Bucket("s3://bkt")
 
 
 def test_rows_are_only_of_files_that_were_written(tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: st
 def test_a_file_that_a_kill_has_left_in_the_folder_never_replaces_the_object(
     s3: S3Server, tmp_path: Path, bytes: bytes
 ) -> None:
-    store = opened(tmp_path, "s3://b")
+    store = opened(tmp_path, "s3://bkt")
     file = stored_files.keep(store, "p", [b"right"], "a", "user_data")
     unnamed_objects.announce(store, stored_files.object_name(file.id))
     path = tmp_path / "files" / file.id
@@ -441,6 +441,6 @@ def test_a_damaged_file_of_the_folder_is_not_moved(s3: S3Server, tmp_path: Path)
     file = stored_files.keep(opened(tmp_path, None), "p", [b"right"], "a", "user_data")
     path = tmp_path / "files" / file.id
     path.write_bytes(b"wrong")
-    stored_files.sweep(opened(tmp_path, "s3://b"), lambda *_: None)
+    stored_files.sweep(opened(tmp_path, "s3://bkt"), lambda *_: None)
     assert path.exists()
-    assert s3.keys("b/files/") == []
+    assert s3.keys("bkt/files/") == []
