@@ -330,7 +330,6 @@ def test_a_head_that_would_lose_its_bias_is_refused() -> None:
 
 
 def test_a_base_in_4_bits_has_embeddings_to_train(tmp_path: Path) -> None:
-    pytest.importorskip("bitsandbytes")
     tokenizer = byte_tokenizer()
     tokenizer.save_pretrained(tmp_path)
     model = tiny_model(vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128)

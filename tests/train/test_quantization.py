@@ -1,8 +1,4 @@
-"""A base in 4 bits beside a trained adapter, against PEFT's own layers (QLoRA).
-
-Skipped, and counted, where bitsandbytes is not installed: it is in no extra of the tests, since
-PEFT loads it wherever it is there, which costs every process a second and 45 MB.
-"""
+"""A base in 4 bits beside a trained adapter, against PEFT's own layers (QLoRA)."""
 
 from __future__ import annotations
 
@@ -20,17 +16,18 @@ from tests.generate.tiny import byte_tokenizer
 from tests.rounding import near, rounding
 from tests.train.test_lora import outcome
 from tests.train.tiny import SETTINGS, rows, tiny_model, train
+from torch import Tensor
 
 from assay.config import STARTER_EMBEDDER, FineTune
 from assay.errors import ConfigError, ModelError
 from assay.models.load import LoadedModel, load, load_to_train
 from assay.models.quantization import QuantizedWeight, is_quantized, shape_of
+from assay.prefix.pack import Pack
 from assay.train import adapters
 from assay.train.estimate import bytes_of, training_bytes
 from assay.train.fused import fast
-from assay.train.sequences import alone
-
-pytest.importorskip("bitsandbytes")
+from assay.train.sequences import TrainingSequence, alone
+from assay.train.step import step
 
 NF4 = FineTune.model_validate({**SETTINGS.model_dump(), "quantization": "nf4"})
 SIZES: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 128}
@@ -99,6 +96,36 @@ def test_logits_and_gradients_equal_those_of_peft(loaded: LoadedModel) -> None:
         torch.testing.assert_close(
             narrow.float(), wanted, **near(wanted, loaded.model, torch.bfloat16)
         )
+
+
+def test_a_shared_prefix_changes_neither_loss_nor_gradients(loaded: LoadedModel) -> None:
+    prefix, of_rows = list(range(3, 43)), rows(8)
+    many = [TrainingSequence(prefix + r.ids, [False] * 40 + r.trained) for r in of_rows]
+    tree = Pack([row.inputs for row in many], torch.device("cpu"))
+    assert tree.ids.numel() == 40 + sum(len(row.inputs) for row in of_rows)
+    with adapters.adapt(loaded, NF4) as model:
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data = 0.1 * torch.randn_like(parameter)
+        model.train()
+
+        def outcome_of(*steps: list[TrainingSequence]) -> tuple[float, dict[str, Tensor]]:
+            """Means over the steps, whose rows have as many trained tokens."""
+            model.zero_grad(set_to_none=True)
+            with fast(model, torch.float32):
+                losses = [step(model, alone(each))[0] for each in steps]
+            trained = adapters.trainable(model).items()
+            return sum(losses) / len(steps), {
+                name: parameter.grad.clone() / len(steps) for name, parameter in trained
+            }
+
+        loss, shared = outcome_of(many)
+        wanted, apart = outcome_of(*([row] for row in many))
+        same = rounding(loaded.model, backward=True)
+        assert loss == pytest.approx(wanted, rel=rounding(loaded.model))
+        assert len(shared) == 28
+        for name, gradient in apart.items():
+            assert float((shared[name] - gradient).norm()) <= same * float(gradient.norm()), name
 
 
 def test_it_is_trained_goes_on_to_the_same_bits_and_is_served_beside_the_whole_base(
