@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,20 @@ def best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on `device`; what a GPU is computing is not waited for."""
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)
+
+
+def index_tensors(device: torch.device, *numbers: Sequence[int]) -> tuple[torch.Tensor, ...]:
+    """Each sequence as int64 on `device`; all of them are one copy, as `to_device` makes it."""
+    import torch
+
+    whole = torch.tensor([n for some in numbers for n in some], dtype=torch.int64)
+    return torch.split(to_device(whole, device), [len(some) for some in numbers])
 
 
 def native_bfloat16(kind: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -140,7 +141,7 @@ class ForwardPass:
         low, high: the rows that take part.
         row: [N] row of each token, counted from `low`.
         slot: [N] its slot in the row; column: [N] its place among the row's tokens of this pass.
-        width: most tokens of a row in this pass; used: slots in use after it.
+        before: of each row that takes part, slots in use before; counts: its tokens of this pass.
         spans: which tokens see which prefix.
     """
 
@@ -150,12 +151,22 @@ class ForwardPass:
     row: Tensor
     slot: Tensor
     column: Tensor
-    width: int
-    used: int
+    before: Sequence[int]
+    counts: Sequence[int]
     spans: Sequence[Span]
     scratch: Scratch = field(default_factory=Scratch)
     _seen: dict[int | None, Tensor] = field(default_factory=dict)
     _last: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    @cached_property
+    def width(self) -> int:
+        """Most tokens of a row in this pass."""
+        return max(self.counts)
+
+    @cached_property
+    def used(self) -> int:
+        """Most slots of a row in use after this pass."""
+        return max(b + n for b, n in zip(self.before, self.counts, strict=True))
 
     def store(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keep the keys and values [K, N, D] of this pass."""
@@ -168,8 +179,8 @@ class ForwardPass:
     def last_slot(self, low: int, high: int) -> int:
         """The last slot that any of the columns low..high of this pass has come to."""
         if (low, high) not in self._last:
-            inside = (self.column >= low) & (self.column < high)
-            self._last[low, high] = int(self.slot[inside].max())
+            rows = zip(self.before, self.counts, strict=True)
+            self._last[low, high] = max(b + min(n, high) for b, n in rows if n > low) - 1
         return self._last[low, high]
 
     def seen(self, window: int | None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from assay.models.device import index_tensors
 from assay.prefix.cache import ForwardPass, Prefix, Rows, Span
 
 if TYPE_CHECKING:
@@ -65,16 +66,24 @@ class PackedRows:
             Logits [len(wanted), V] in float32 after the last token of each wanted row, counted
             from `low`.
         """
-        device = self.model.device
         high = low + len(tokens)
         counts = [len(row) for row in tokens]
-        before = self._lengths[low:high]
-        after = [b + c for b, c in zip(before, counts, strict=True)]
+        before, starts = self._lengths[low:high], self._starts[low:high]
         ends = [0, *accumulate(counts)]
-        row = torch.tensor([r for r, n in enumerate(counts) for _ in range(n)], device=device)
-        column = torch.tensor([c for n in counts for c in range(n)], device=device)
-        slot = column + torch.tensor(before, device=device)[row]
-        position = slot + torch.tensor(self._starts[low:high], device=device)[row]
+        # Told to the device once and never read back, for that would wait for what it computes.
+        rows = [r for r, n in enumerate(counts) for _ in range(n)]
+        columns = [c for n in counts for c in range(n)]
+        slots = [before[r] + c for r, c in zip(rows, columns, strict=True)]
+        positions = [starts[r] + s for r, s in zip(rows, slots, strict=True)]
+        ids, position, row, slot, column, last = index_tensors(
+            self.model.device,
+            [t for row_tokens in tokens for t in row_tokens],
+            positions,
+            rows,
+            slots,
+            columns,
+            [ends[r + 1] - 1 for r in wanted],
+        )
         tree = ForwardPass(
             rows=self.own,
             low=low,
@@ -82,13 +91,11 @@ class PackedRows:
             row=row,
             slot=slot,
             column=column,
-            width=max(counts),
-            used=max(after),
-            spans=self._spans(low, ends, position),
+            before=before,
+            counts=counts,
+            spans=self._spans(low, ends, positions, position),
         )
-        self._lengths[low:high] = after
-        ids = torch.tensor([t for row_tokens in tokens for t in row_tokens], device=device)
-        last = torch.tensor([ends[r + 1] - 1 for r in wanted], dtype=torch.long, device=device)
+        self._lengths[low:high] = [b + c for b, c in zip(before, counts, strict=True)]
         out = self.model(
             input_ids=ids[None],
             position_ids=position[None],
@@ -101,12 +108,14 @@ class PackedRows:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows (ascending) only."""
-        self.own.keep(torch.tensor(rows, device=self.model.device))
+        self.own.keep(*index_tensors(self.model.device, rows))
         self._paths = [self._paths[r] for r in rows]
         self._starts = [self._starts[r] for r in rows]
         self._lengths = [self._lengths[r] for r in rows]
 
-    def _spans(self, low: int, ends: Sequence[int], position: Tensor) -> list[Span]:
+    def _spans(
+        self, low: int, ends: Sequence[int], positions: Sequence[int], position: Tensor
+    ) -> list[Span]:
         """Runs of neighbouring rows that see the same prefix, as runs of tokens."""
         paths = self._paths[low : low + len(ends) - 1]
         spans = []
@@ -118,7 +127,7 @@ class PackedRows:
                 start, end = ends[first], ends[last]
                 first = last
                 if prefix is not None and start < end:
-                    inside = position[start:end]
-                    nearest, farthest = int(inside.min()), int(inside.max())
-                    spans.append(Span(start, end, prefix, inside, nearest, farthest))
+                    inside = positions[start:end]
+                    nearest, farthest = min(inside), max(inside)
+                    spans.append(Span(start, end, prefix, position[start:end], nearest, farthest))
         return spans

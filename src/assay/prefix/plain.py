@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from assay.models.device import index_tensors, to_device
 from assay.prefix.batch import MOST_ROWS, Batch
 
 if TYPE_CHECKING:
@@ -56,20 +57,21 @@ class PlainDecoder:
         """Logits [B, V] (float32) after each prompt of a batch."""
         self._given: dict[str, Any] = {}
         self._last = [prompt[-1] for prompt in batch.prompts]
-        return self._forward(torch.tensor(batch.prompts, device=self.model.device))
+        return self._forward(to_device(torch.tensor(batch.prompts), self.model.device))
 
     def step(self, tokens: Sequence[int | None]) -> Tensor:
         """Logits [n, V] after one more token for each row; a row with None is finished."""
         going = [row for row, token in enumerate(tokens) if token is not None]
         self._last = [last if t is None else t for t, last in zip(tokens, self._last, strict=True)]
-        logits = self._forward(torch.tensor(self._last, device=self.model.device)[:, None])
-        return logits[going]
+        ids, rows = index_tensors(self.model.device, self._last, going)
+        return self._forward(ids[:, None])[rows]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows (ascending) only."""
+        (kept,) = index_tensors(self.model.device, rows)
         for cache in self._given.values():
             # Made for beam search, but every kind of layer has it (batch_select_indices: not all).
-            cache.reorder_cache(torch.tensor(rows, device=self.model.device))
+            cache.reorder_cache(kept)
         self._last = [self._last[r] for r in rows]
 
     def _forward(self, ids: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from assay.errors import ModelError
 from assay.generate.batch import Answer, Request
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.stream import RequestRefusedError
-from assay.models.device import available_bytes, best_device, ran_out
+from assay.models.device import available_bytes, best_device, ran_out, to_device
 from assay.models.load import LoadedModel, key_width
 from assay.prefix.batch import Batch, Decoder
 from assay.progress import SILENT, Progress, Task
@@ -260,16 +260,18 @@ class TransformersBatchEngine:
         allowed = self._grammars.masks([row.constraint for row in rows], logits.shape[-1])
         scores = logits
         if allowed is not None:
-            hidden = ~torch.from_numpy(allowed).to(logits.device)
+            hidden = to_device(~torch.from_numpy(allowed), logits.device)
             scores = logits.masked_fill(hidden, -torch.inf)
-        greedy = scores.argmax(-1).tolist()
-        tokens = [
-            _draw(scores[i], row) if row.temperature > 0 else greedy[i]
-            for i, row in enumerate(rows)
-        ]
-        index = torch.tensor(tokens, device=logits.device)[:, None]
-        logprobs = (logits.gather(1, index)[:, 0] - norms).tolist()
-        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+        chosen = scores.argmax(-1)
+        if any(row.temperature > 0 for row in rows):
+            on_host = scores.cpu()
+            for i, row in enumerate(rows):
+                if row.temperature > 0:
+                    chosen[i] = _draw(on_host[i], row)
+        logprobs = logits.gather(1, chosen[:, None])[:, 0] - norms
+        # One reading of both, for each waits for the device; float64 holds them as they are.
+        tokens, logs = torch.stack([chosen.double(), logprobs.double()]).tolist()
+        for row, token, logprob in zip(rows, map(int, tokens), logs, strict=True):
             row.tokens.append(token)
             row.stopped = token in self.template.stop_ids
             row.logprob += 0.0 if row.stopped else logprob
@@ -307,11 +309,11 @@ def _draw(scores: Tensor, row: _Row) -> int:
     """A token drawn from softmax(scores [V] / temperature), by one number of the row's own chance.
 
     Inverse of the cumulative distribution in float64, so that the draw depends on nothing but the
-    scores and the seed.
+    scores, which are on the CPU, and the seed.
     """
     import torch
 
-    weights = torch.softmax(scores.double().cpu() / row.temperature, dim=-1).cumsum(0)
+    weights = torch.softmax(scores.double() / row.temperature, dim=-1).cumsum(0)
     place = int(torch.searchsorted(weights, row.chance.random() * float(weights[-1]), right=True))
     return min(place, int(weights.shape[0]) - 1)
 
