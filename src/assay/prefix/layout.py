@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from assay.models.device import index_tensors
 from assay.prefix.decode import can_share
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def concatenate(sequences: Sequence[Sequence[int]], device: torch.device) -> tup
     """Token ids and positions, both [1, N], of sequences one behind the other."""
     ids = [token for sequence in sequences for token in sequence]
     positions = [place for sequence in sequences for place in range(len(sequence))]
-    return torch.tensor([ids], device=device), torch.tensor([positions], device=device)
+    of_ids, of_positions = index_tensors(device, ids, positions)
+    return of_ids[None], of_positions[None]
 
 
 def _packs(model: PreTrainedModel) -> bool:

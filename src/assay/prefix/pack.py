@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from assay.models.device import index_tensors
 from assay.prefix.products import Scratch
 from assay.prefix.tree import LEAST_SAVED, SHORTEST, Node, common_length, plan
 
@@ -92,7 +93,8 @@ class Pack:
         def put(tokens: Sequence[int], start: int) -> tuple[int, int]:
             segment = len(ids), len(ids) + len(tokens)
             ids.extend(tokens)
-            position.extend(range(start, start + len(tokens)))
+            first = self.start + start
+            position.extend(range(first, first + len(tokens)))
             leaving.extend([segment[1]] * len(tokens))
             self.segments.append(segment)
             return segment
@@ -113,9 +115,7 @@ class Pack:
                 found[place] = [*path, put(sequences[place][depth:], depth)]
             below = sorted(children[node], key=lambda n: n.tokens, reverse=True)
             pending.extend((child, path, False) for child in below)
-        self.ids = torch.tensor(ids, device=self.device)
-        self.position = torch.tensor(position, device=self.device) + self.start
-        self.exit = torch.tensor(leaving, device=self.device)
+        self.ids, self.position, self.exit = index_tensors(self.device, ids, position, leaving)
         self.places = [
             torch.cat([torch.arange(*run) for run in [(-self.start, 0), *found[place]]])
             + self.start

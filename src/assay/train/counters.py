@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -74,12 +74,12 @@ class Hits:
     """What was counted."""
 
     tokens: int = 0
-    _right: list[Tensor] = field(default_factory=list)
+    _right: Tensor | int = 0
 
     @property
     def right(self) -> int:
         """Tokens whose logit was the largest."""
-        return sum(int(right) for right in self._right)
+        return int(self._right)
 
 
 _COUNTED: ContextVar[Hits | None] = ContextVar("counted", default=None)
@@ -104,4 +104,4 @@ def note(logits_nv: Tensor, targets_n: Tensor) -> None:
     logits = logits_nv.detach()
     right = logits.gather(-1, targets_n[:, None])[:, 0] >= logits.amax(-1)
     hits.tokens += len(targets_n)
-    hits._right.append(right.sum())  # not read before the end: a GPU goes on
+    hits._right = hits._right + right.sum()  # not read before the end: a GPU goes on

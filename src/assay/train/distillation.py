@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from assay.models.device import to_device
 from assay.train.loss import Head, chunk_on
 from assay.train.sequences import TrainingSequence
 
@@ -32,21 +34,21 @@ _NOTHING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class SoftTargets:
-    """Targets of n positions: ids [n, k], probs [n, k], and rest [n] for all other tokens."""
+    """Targets of n positions: ids [n, k], probs [n, k], and rest [n] for all other tokens.
+
+    `leaves_rest` [n] says where rest is above 0: numpy, so that asking does not wait for a device.
+    """
 
     ids: Tensor
     probs: Tensor
     rest: Tensor
+    leaves_rest: np.ndarray[Any, np.dtype[np.bool_]]
 
     @classmethod
-    def of(cls, rows: Sequence[TrainingSequence], targets_n: Tensor) -> SoftTargets:
-        """The targets of some rows' trained tokens, in order; untaught ones are certain.
-
-        Args:
-            targets_n: the trained tokens of all rows.
-        """
+    def of(cls, rows: Sequence[TrainingSequence], device: torch.device) -> SoftTargets:
+        """The targets of some rows' trained tokens, in order; untaught ones are certain."""
         width = max(1 if row.taught is None else row.taught.ids.shape[1] for row in rows)
-        targets = targets_n.cpu().numpy()
+        targets = np.array([token for row in rows for token in row.targets], dtype=np.int64)
         ids = np.repeat(targets[:, None], width, axis=1)
         probs = np.zeros((len(targets), width), dtype=np.float32)
         start = 0
@@ -60,11 +62,11 @@ class SoftTargets:
             start = end
         rest = 1.0 - probs.sum(axis=1, dtype=np.float64)
         rest[rest < _NOTHING] = 0.0
-        device = targets_n.device
         return cls(
-            torch.from_numpy(ids).to(device),
-            torch.from_numpy(probs).to(device),
-            torch.from_numpy(rest.astype(np.float32)).to(device),
+            to_device(torch.from_numpy(ids), device),
+            to_device(torch.from_numpy(probs), device),
+            to_device(torch.from_numpy(rest.astype(np.float32)), device),
+            rest > 0,
         )
 
     def chunks(self, *tensors: Tensor) -> Iterator[tuple[SoftTargets, tuple[Tensor, ...]]]:
@@ -72,7 +74,9 @@ class SoftTargets:
         size = chunk_on(self.ids.device)
         for start in range(0, len(self.ids), size):
             some = slice(start, start + size)
-            part = SoftTargets(self.ids[some], self.probs[some], self.rest[some])
+            part = SoftTargets(
+                self.ids[some], self.probs[some], self.rest[some], self.leaves_rest[some]
+            )
             yield part, tuple(tensor[some] for tensor in tensors)
 
 
@@ -102,7 +106,7 @@ def backward_soft(head: Head, hidden_nd: Tensor, soft: SoftTargets, weights_n: T
 def _losses(logits_nv: Tensor, soft: SoftTargets) -> Tensor:
     norm = logits_nv.logsumexp(dim=1)
     losses = -(soft.probs * (logits_nv.gather(1, soft.ids) - norm[:, None])).sum(dim=1)
-    if bool((soft.rest > 0).any()):
+    if soft.leaves_rest.any():
         others = logits_nv.scatter(1, soft.ids, -torch.inf).logsumexp(dim=1)
         losses = losses - soft.rest * (others - norm)
     return losses

@@ -46,10 +46,10 @@ class LogpObjective:
 
     def backward(
         self, head: Head, hidden_nd: Tensor, targets_n: Tensor, units: Sequence[Unit], factor: float
-    ) -> float:
-        """`factor` times the loss of a pass; its gradient is added."""
+    ) -> Tensor:
+        """`factor` times the loss of a pass, a float64 scalar; its gradient is added."""
         head = at_temperature(head, self.temperature)
-        return float(backward_logps(self.of_pass(units), head, hidden_nd, targets_n, factor))
+        return backward_logps(self.of_pass(units), head, hidden_nd, targets_n, factor)
 
 
 AnyObjective = Objective | TokenObjective | LogpObjective | None

@@ -56,6 +56,13 @@ class TrainingSequence:
         return sum(self.trained[1:])
 
     @property
+    def targets(self) -> list[int]:
+        """The tokens that carry a loss, in order."""
+        return [
+            token for token, counts in zip(self.ids[1:], self.trained[1:], strict=True) if counts
+        ]
+
+    @property
     def inputs(self) -> list[int]:
         """The ids that have to be computed: those before the last trained one."""
         last = max((i for i, trained in enumerate(self.trained) if trained), default=0)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import ModelError
+from assay.models.device import to_device
 from assay.prefix import training as attention
 from assay.prefix.decode import can_share
 from assay.prefix.layout import PACKED_TOKENS, concatenate, layout_of
@@ -110,7 +111,7 @@ def sequence_logps(
             rows = [sequences[place] for place in places]
             hidden, targets, row = trained_states(model, rows, trunk)
             losses = token_losses(head, hidden, targets).double().cpu()
-            sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row.cpu(), losses)
+            sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row, losses)
             result[places] = -sums
     return result
 
@@ -212,40 +213,38 @@ def trained_states(
         trunk: what all rows start with, computed before.
 
     Returns:
-        Hidden states after the final norm, the tokens to predict [n], and the row of each [n].
+        Hidden states after the final norm, the tokens to predict [n], and the row of each [n], on
+        the CPU.
     """
     base = causal_lm(model)
-    device = device_of(model)
-    columns = [[c for c, trained in enumerate(row.trained) if trained and c] for row in rows]
-    targets = torch.tensor([r.ids[c] for r, own in zip(rows, columns, strict=True) for c in own])
-    row = torch.tensor([r for r, own in enumerate(columns) for _ in own])
-    before = [torch.tensor(own) - 1 for own in columns]
+    decoder, device = _decoder(base), device_of(model)
+    inputs = [r.inputs for r in rows]
+    targets = torch.tensor([token for r in rows for token in r.targets])
+    before = [torch.tensor([c for c, counts in enumerate(r.trained[1:]) if counts]) for r in rows]
     layout = layout_of(base)
     if layout == "tree":
-        pack = Pack([r.inputs for r in rows], device, trunk=trunk)
+        pack = Pack(inputs, device, trunk=trunk)
         hidden = _states(model, pack)
         if trunk is not None:
             hidden = torch.cat([trunk.hidden.to(hidden.dtype), hidden])
-        where = torch.cat([p[b] for p, b in zip(pack.places, before, strict=True)])
-        states = _selected(hidden, where.to(device))
+        where = [own[b] for own, b in zip(pack.places, before, strict=True)]
     elif layout == "packed":
-        inputs = [r.inputs for r in rows]
         ids, position = concatenate(inputs, device)
         # Positions tell the rows apart only where no cache is asked for.
-        hidden = _decoder(base)(
-            input_ids=ids, position_ids=position, use_cache=False
-        ).last_hidden_state[0]
+        hidden = decoder(input_ids=ids, position_ids=position, use_cache=False).last_hidden_state[0]
         starts = [0, *accumulate(map(len, inputs))]
-        where = torch.cat([b + start for b, start in zip(before, starts, strict=False)])
-        states = hidden.index_select(0, where.to(device))
+        where = [b + start for b, start in zip(before, starts, strict=False)]
     else:
         # No mask is needed: under causal attention no real token sees the padding behind it.
-        inputs = [r.inputs for r in rows]
         longest = max(map(len, inputs))
-        ids = torch.tensor([own + [0] * (longest - len(own)) for own in inputs], device=device)
-        hidden = _decoder(base)(input_ids=ids, use_cache=False).last_hidden_state
-        states = hidden[row.to(device), torch.cat(before).to(device)]
-    return states, targets.to(device), row.to(device)
+        ids = torch.tensor([own + [0] * (longest - len(own)) for own in inputs])
+        hidden = decoder(input_ids=to_device(ids, device), use_cache=False).last_hidden_state
+        hidden = hidden.flatten(0, 1)
+        where = [b + place * longest for place, b in enumerate(before)]
+    # Tokens and places in one copy; the rows of tokens are needed here, not there.
+    chosen, targets = to_device(torch.stack([torch.cat(where), targets]), device)
+    row = torch.repeat_interleave(torch.tensor([len(b) for b in before]))
+    return _selected(hidden, chosen), targets, row
 
 
 def _selected(hidden_nd: Tensor, where: Tensor) -> Tensor:
@@ -319,14 +318,15 @@ def _over(
         whole = divisor(units, of_tokens=of_tokens(objective))
     if not whole > 0:
         raise ValueError("a step needs at least one trained token with a weight above 0")
-    total = 0.0
+    # Added up on the device: to read the loss of a pass would wait for it before the next begins.
+    total = torch.zeros((), dtype=torch.float64, device=device_of(model))
     head = logits_head(causal_lm(model))
     with running(model), torch.set_grad_enabled(backward):
         for places, trunk in each_pass(model, in_passes(model, units, tokens)):
             between()
             members = [units[place] for place in places]
             total += _pass(model, head, members, objective, whole, trunk, backward=backward)
-    return total, count
+    return float(total), count
 
 
 def _pass(
@@ -338,35 +338,35 @@ def _pass(
     trunk: Trunk | None,
     *,
     backward: bool,
-) -> float:
-    """The share of the loss that comes from `units`, computed together."""
+) -> Tensor:
+    """The share of the loss that comes from `units`, computed together: float64, on the device."""
     rows = [row for unit in units for row in unit.rows]
     hidden, targets, row = trained_states(model, rows, trunk)
     if isinstance(objective, LogpObjective):
         return objective.backward(head, hidden, targets, units, 1 / whole)
     if objective is None or isinstance(objective, TokenObjective):
-        factor = torch.tensor([r.weight / whole for r in rows], device=hidden.device)[row]
+        factor = to_device(torch.tensor([r.weight / whole for r in rows])[row], hidden.device)
         if objective is not None:
             own = backward_tokens if backward else sum_of_tokens
-            return float(own(objective.loss, head, hidden, targets, factor))
+            return own(objective.loss, head, hidden, targets, factor)
         if any(r.taught is not None for r in rows):
-            soft = SoftTargets.of(rows, targets)
+            soft = SoftTargets.of(rows, hidden.device)
             if backward:
-                return float(backward_soft(head, hidden, soft, factor))
-            return float((soft_losses(head, hidden, soft) * factor).sum(dtype=torch.float64))
+                return backward_soft(head, hidden, soft, factor)
+            return (soft_losses(head, hidden, soft) * factor).sum(dtype=torch.float64)
         if backward:
-            return float(backward_cross_entropy(head, hidden, targets, factor))
-        return float((token_losses(head, hidden, targets) * factor).sum(dtype=torch.float64))
+            return backward_cross_entropy(head, hidden, targets, factor)
+        return (token_losses(head, hidden, targets) * factor).sum(dtype=torch.float64)
     losses = token_losses(head, hidden, targets)
     # On the CPU, where what a row's tokens add up to does not depend on their order.
-    sums = torch.zeros(len(rows)).index_add_(0, row.cpu(), losses.cpu())
+    sums = torch.zeros(len(rows)).index_add_(0, row, losses.cpu())
     logps = -sums.to(losses.device)
     loss = objective(logps.requires_grad_(backward), units) / whole
     if backward:
         loss.backward()  # type: ignore[no-untyped-call]
         assert logps.grad is not None
-        backward_cross_entropy(head, hidden, targets, -logps.grad[row])
-    return float(loss.detach())
+        backward_cross_entropy(head, hidden, targets, -logps.grad[row.to(hidden.device)])
+    return loss.detach().double()
 
 
 @contextmanager

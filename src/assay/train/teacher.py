@@ -184,9 +184,7 @@ def match_tokens(
         row: as the student spells it, ending with the answer and its stop token.
         spelled: the student's tokens, see `spellings`.
     """
-    trained = [token for token, counts in zip(row.ids, row.trained, strict=True) if counts]
-    if row.trained[0]:
-        trained = trained[1:]
+    trained = row.targets
     answer = [spelled.get(bytes.fromhex(token.bytes)) for token in told]
     first = len(trained) - 1 - len(answer)
     if first < 0 or trained[first:-1] != answer or not any(token.top for token in told):
