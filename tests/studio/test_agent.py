@@ -9,6 +9,7 @@ from assay.agent.agent import Agent, make_routed
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
 from assay.project import agents
+from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from tests.studio.browsing import Studio, Tab
 from tests.studio.signing_in import signed_in
@@ -28,6 +29,9 @@ def name(up: Studio, request: pytest.FixtureRequest) -> str:
     return name
 
 
+KNOWING = f"{TEXT}knowledge: {{name: manuals, k: 8, characters: 2000}}\n"
+
+
 def _open(visitor: Tab, name: str) -> Page:
     page = visitor.open(f"/agent?name={name}")
     expect(page.locator(".cm-content")).to_contain_text("Be short.")
@@ -42,7 +46,8 @@ def _save(page: Page, why: str) -> None:
 
 
 def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
-    agents.save(Workspace(up.folder), "another", TEXT, based_on=None, message="begun")
+    documents.create(Workspace(up.folder), "manuals")
+    agents.save(Workspace(up.folder), "another", KNOWING, based_on=None, message="begun")
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor, name)
         page.get_by_label("System prompt").fill("Be short and kind.")
@@ -63,6 +68,24 @@ def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
         expect(page.locator(".theirs-alone")).to_contain_text("You said: Hello there")
         _save(page, "kinder")
         expect(page.get_by_text("Version 2, by editor")).to_be_visible()
+        page = _open(visitor, "another")
+        passages, base = (
+            page.get_by_label("Passages"),
+            page.get_by_role("combobox", name="Knowledge base"),
+        )
+        expect(passages).to_have_value("8")
+        passages.fill("many")
+        expect(page.get_by_text("This cannot be saved yet")).to_be_visible()
+        base.click()
+        page.get_by_role("option", name="None").click()
+        expect(passages).to_be_hidden()  # so that nothing is typed there which would be dropped
+        expect(page.get_by_text("Unsaved changes", exact=True)).to_be_visible()
+        base.click()
+        page.get_by_role("option", name="manuals").click()
+        expect(page.locator(".cm-content")).to_contain_text("k: 5")
+        expect(passages).to_have_value("5")
+        passages.fill("2")
+        expect(page.locator(".cm-content")).to_contain_text("k: 2")
     saved = agents.read(Workspace(up.folder), name)
     assert saved.agent.system_prompt == "Be short and kind."
     assert saved.agent.temperature == 0.5

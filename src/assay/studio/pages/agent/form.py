@@ -188,11 +188,13 @@ class AgentForm(Controls[Agent]):
                 self._control(
                     self._base, lambda a: a.knowledge.name if a.knowledge else "", self._write_base
                 )
-                self._passages = w.field(
-                    "Passages",
-                    NumberInput().props(TYPING),
-                    "Maximum number of passages, best first.",
-                )
+                with ui.element("div") as passages:
+                    self._passages = w.field(
+                        "Passages",
+                        NumberInput().props(TYPING),
+                        "Maximum number of passages, best first.",
+                    )
+                passages.bind_visibility_from(self._base, "value", backward=bool)
                 self._control(
                     self._passages,
                     lambda a: a.knowledge.k if a.knowledge else PASSAGES,
@@ -201,15 +203,18 @@ class AgentForm(Controls[Agent]):
                 )
 
     def _write_passages(self, value: float | None) -> dict[str, Any] | None:
+        if not self._base.value:
+            return None  # it is hidden, and shown with `PASSAGES` when a base is chosen
         if refused := refuse_fraction(self._passages.typed):
             raise UsageError(refused)
-        number = require_number(value)  # also without documents: the field shows what was typed
-        return {"knowledge.k": int(number)} if self._base.value else None
+        return {"knowledge.k": int(require_number(value))}
 
     def _write_base(self, name: str) -> dict[str, Any]:
+        before = self._parsed.knowledge if self._parsed is not None else None
+        if not name or before is None:
+            self._passages.set_value(PASSAGES)  # what was refused there keeps nothing from a save
         if not name:
             return {"knowledge": None}
-        before = self._parsed.knowledge if self._parsed is not None else None
         if before is None:
             return {"knowledge": {"name": name, "k": PASSAGES, "characters": CHARACTERS}}
         # A state, and vectors of a trained embedder, are of the documents that were there before.
