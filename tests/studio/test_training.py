@@ -96,6 +96,13 @@ def test_a_training_is_begun_and_can_be_cancelled(browser: Browser, up: Studio) 
         dialog = page.get_by_role("dialog")  # 60 rows are too few for one
         expect(dialog.get_by_role("status")).to_contain_text("too few for a learning curve")
         expect(dialog.get_by_role("button", name="Start")).to_be_disabled()
+        chosen = dialog.get_by_role("combobox", name="Candidate of the curve")
+        expect(chosen).to_have_value("Word-count classifier")
+        chosen.click()
+        expect(page.get_by_role("option", name="Fine-tuned model", exact=True)).to_be_visible()
+        # It is the same with more rows, and would have a flat curve with much confidence.
+        expect(page.get_by_role("option", name="System prompt alone")).to_have_count(0)
+        page.keyboard.press("Escape")
         dialog.get_by_role("button", name="Cancel").click()
         expect(dialog).to_have_count(0)
 

@@ -40,6 +40,7 @@ SPEC = CandidateSpec(
     estimate=estimate,
     needs=(FREE_TEXT, DOCUMENTS),
     baseline=True,
+    learns_from_rows=False,
 )
 
 

@@ -22,6 +22,7 @@ SPEC = CandidateSpec(
     ),
     needs=(DOCUMENTS,),
     proposed=True,
+    learns_from_rows=False,
 )
 
 

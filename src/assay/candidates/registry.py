@@ -146,6 +146,21 @@ def check_name(name: str) -> None:
     raise UsageError(f"there is no candidate {name!r}.", fix=f"Choose from: {', '.join(specs())}.")
 
 
+def check_learns(name: str) -> None:
+    """Refuse a candidate that is the same with more training rows.
+
+    Raises:
+        UsageError: it is, or as `check_name`.
+        ConfigError: as `check_name`.
+    """
+    check_name(name)
+    if not specs()[name].learns_from_rows:
+        raise UsageError(
+            f"{name} does not learn from examples, so that it has no learning curve.",
+            fix="Choose a candidate that does, such as fine-tune or few-shot.",
+        )
+
+
 def check_needs(config: Config) -> None:
     """Refuse to compare, before anything is built, where one of those taking part lacks something.
 

@@ -372,6 +372,7 @@ class CandidateSpec:
         proposed: a new project compares it, where its needs are met.
         answers_from_rows: its answers are learned from training rows, shown some or looked up in
             them, so that what it scores on these rows is its memory.
+        learns_from_rows: it is another one with more training rows, whatever it takes from them.
         version: what it trains, where others hold the same: the first that is built trains it.
         combines: names of the candidates with neither, the first and the second of what it puts
             together; what each adds to the other is reported where all four take part.
@@ -387,6 +388,7 @@ class CandidateSpec:
     floor: bool = False
     proposed: bool = False
     answers_from_rows: bool = False
+    learns_from_rows: bool = True
     version: str = ""
     combines: tuple[str, str, str] | None = None
 

@@ -103,7 +103,7 @@ def curve(
 ) -> LearningCurve:
     """Measure every size and repeat, then forecast."""
     sizes = curve_sizes(len(train))
-    registry.check_name(name)
+    registry.check_learns(name)
     points = [
         [
             _Point.of(name, nested(train, seed)[:size], seed, validation, bench)

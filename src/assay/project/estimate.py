@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from assay.agent.prices import PriceList
-from assay.candidates.registry import check_name, specs
+from assay.candidates.registry import check_learns, specs
 from assay.candidates.spec import (
     CHARACTERS_PER_TOKEN,
     ProviderRequests,
@@ -390,9 +390,9 @@ def curve_seconds(candidate: str, config: Config, sizes: Sizes) -> float:
     """About how long a learning curve takes, in seconds.
 
     Raises:
-        UsageError: there is no such candidate.
+        UsageError: there is no such candidate, or it does not learn from examples.
     """
-    check_name(candidate)
+    check_learns(candidate)
     whole = building_seconds(candidate, config, sizes)
     # The time of a point is taken to be in proportion to its rows, with a tenth that is fixed.
     shares = [0.1 + 0.9 * rows / sizes.train for rows in curve_sizes(sizes.train)]

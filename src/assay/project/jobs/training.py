@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from assay.agent.versions import save_agent
 from assay.candidates.building import Context
-from assay.candidates.registry import check_name
+from assay.candidates.registry import check_learns
 from assay.config import Config
 from assay.errors import Step, UsageError
 from assay.jobs.events import read_events
@@ -125,7 +125,7 @@ def _checked(workspace: Workspace, options: JobOptions) -> Project:
                 f"{options.trials} is not a valid number of settings to try.", fix="Try 1 to 200."
             )
     elif isinstance(options, CurveOptions):
-        check_name(options.candidate)
+        check_learns(options.candidate)
     else:
         if options.effort not in EFFORTS:
             raise UsageError(f"there is no effort {options.effort!r}.")

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from nicegui import ui
 
 from assay.candidates.registry import specs, taking_part
+from assay.compare.report import wording
 from assay.errors import AssayError, UsageError
+from assay.project import comparisons
 from assay.project.agents import check_new_name
 from assay.project.answer import names as served
 from assay.project.jobs import training
@@ -176,15 +178,22 @@ async def _ask_search(context: PageContext) -> None:
 async def _ask_curve(context: PageContext) -> None:
     config = context.workspace.config
     assert config is not None
-    candidates = dict.fromkeys([*taking_part(config), "fine-tune"])
-    names = {name: specs()[name].title.capitalize() for name in candidates}
+    there = {name: specs()[name] for name in [*taking_part(config), "fine-tune"]}
+    names = {
+        name: spec.title.capitalize()
+        for name, spec in there.items()
+        if spec.learns_from_rows and not spec.floor
+    }
+    first = "fine-tune"
+    if first not in config.candidates:
+        last = await context.read(comparisons.newest)
+        ranked = [] if last is None else [one.kind for one in wording.rank(last)]
+        first = next(kind for kind in [*ranked, *names] if kind in names)
 
     def ask(changed: Callable[[], None]) -> ReadOptions:
-        learning = [name for name in candidates if not specs()[name].floor]
-        value = "fine-tune" if "fine-tune" in config.candidates else learning[0]
         candidate = w.field(
             "Candidate",
-            ui.select(names, value=value, on_change=changed),
+            ui.select(names, value=first, on_change=changed),
             meaning="The candidate whose score is plotted against the number of examples.",
             name="Candidate of the curve",
         )
