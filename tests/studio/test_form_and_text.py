@@ -18,7 +18,8 @@ class Editor(FormAndText[str, Any]):
 
     def __init__(self) -> None:
         self._text, self._valid, self._turn = "old", True, 0
-        self._writing = asyncio.Lock()
+        self._writing, self._checked = asyncio.Lock(), asyncio.Event()
+        self._checked.set()
         self._is_typed, self._is_saving, self._saved = False, False, None
         self._code: Any = SimpleNamespace(is_deleted=False, set_value=lambda text: None)
         self.shown: list[str] = []
@@ -46,7 +47,7 @@ class Editor(FormAndText[str, Any]):
 
     def _show_problems(self, problems: Any, listed: Any) -> None: ...
 
-    def _show_state(self, busy: str = "") -> None: ...
+    def _show_state(self) -> None: ...
 
 
 Editor.__abstractmethods__ = frozenset()

@@ -14,7 +14,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.config.yaml_text import LONGEST, Problem
 from assay.errors import UsageError, on_page
 from assay.studio import widgets as w
-from assay.studio.dialogs import say_at
+from assay.studio.dialogs import lead_to, say_at
 from assay.studio.shared.numbers import (
     NumberInput,
     in_units,
@@ -128,10 +128,18 @@ class Controls(Generic[S]):
     def name_wrong(self) -> str:
         """The labels of the inputs and parts that tell something wrong, in the order in which they
         were made; the first `MOST_NAMED` and how many more there are. "" where there is none."""
-        wrong = [one.label for one in self._every if one in self._refused or one in self._telling]
-        named = ", ".join(f"“{label}”" for label in wrong[:MOST_NAMED])
+        wrong = self._list_wrong()
+        named = ", ".join(f"“{one.label}”" for one in wrong[:MOST_NAMED])
         more = len(wrong) - MOST_NAMED
         return f"{named} and {more} more" if more > 0 else named
+
+    def _list_wrong(self) -> list[Control[S] | Part]:
+        return [one for one in self._every if one in self._refused or one in self._telling]
+
+    def lead_to_wrong(self) -> None:
+        """Bring the first input or part that tells something wrong into view."""
+        if wrong := self._list_wrong():
+            lead_to(wrong[0].told if isinstance(wrong[0], Part) else wrong[0].made)
 
     def find(self, path: str) -> ValueElement[Any] | None:
         """The first input of a setting, by its path with dots; None: it has none."""

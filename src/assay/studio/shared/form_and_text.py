@@ -8,7 +8,6 @@ something that has changed since is told, with what changed, and never written o
 from __future__ import annotations
 
 import asyncio
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ from assay.config.yaml_text import Problem
 from assay.errors import StateError, UsageError, on_page
 from assay.studio import widgets as w
 from assay.studio.browser import call_expression
-from assay.studio.dialogs import ask_before_leaving, errors_at, notify, open_dialog, read_choice
+from assay.studio.dialogs import advise, ask_before_leaving, errors_at, notify
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.controls import Controls, S
+from assay.studio.shared.differences import ask_which_to_keep
 from assay.studio.words import quote_typed
 
 LOOK_AFTER_S = 0.3
@@ -93,6 +93,8 @@ class FormAndText(ABC, Generic[S, D]):
         self._is_typed = self._is_saving = False
         self._turn = 0
         self._writing = asyncio.Lock()
+        self._checked = asyncio.Event()  # the text as it is was looked at
+        self._checked.set()
         self._save_once = w.one_by_one(self._save)
         with ui.element("div").classes("editor"):
             with w.card("form"):
@@ -209,12 +211,17 @@ class FormAndText(ABC, Generic[S, D]):
 
     def _check_later(self, *, show: bool) -> None:
         self._turn += 1
-        self._show_state("Checking …")
+        self._checked.clear()
+        self._show_state()
         turn = self._turn
 
         async def wait() -> None:
             await asyncio.sleep(LOOK_AFTER_S)
-            await self._check(turn, show=show)
+            try:
+                await self._check(turn, show=show)
+            finally:
+                if turn == self._turn:  # also where it failed: a save checks the text as well
+                    self._checked.set()
 
         background_tasks.create(wait(), name="check a draft", context=self._code.client)
 
@@ -231,6 +238,7 @@ class FormAndText(ABC, Generic[S, D]):
         if found.value is not None and show:
             self._controls.show(found.value)
         self._show_problems(found.problems, untold)
+        self._checked.set()
         self._show_state()
         await self._show_more(found)
 
@@ -271,25 +279,36 @@ class FormAndText(ABC, Generic[S, D]):
             self._keep = w.button("Save", self._save_once, kind="primary", icon="save")
         self._show_state()
 
-    def _show_state(self, busy: str = "") -> None:
+    def _show_state(self) -> None:
         words = "Unsaved changes" if self.is_changed else "No unsaved changes"
         if self._is_saving:
             words = "Saving …"
+        elif not self._checked.is_set():
+            words = "Checking …"
         elif self._controls.is_refused or (not self._valid and self.is_changed):
             to_correct = self._controls.name_wrong()
             words = f"This cannot be saved yet{f': correct {to_correct}' if to_correct else ''}"
-        self._state.text = busy or words
+        self._state.text = words
         if self._open:
-            self._keep.set_enabled(self._can_save and not busy and not self._is_saving)
+            self._keep.set_enabled(not self._is_saving)
             self._undo.set_enabled(self.is_changed or self._controls.is_refused)
             ask_before_leaving(self.is_changed)
 
-    @property
-    def _can_save(self) -> bool:
-        return self.is_changed and self._valid and not self._controls.is_refused
+    async def _agree_to_save(self) -> bool:
+        """Whether what follows from a save was agreed to, of a text that can be saved."""
+        return True
 
     async def _save(self) -> None:
-        if not self._can_save:
+        """Save what is shown. The button is never disabled for what stands in the form: a field
+        sends what was typed when it is left, which a press of the button may be the first to do."""
+        async with self._writing:
+            pass  # what was changed last is being put into the text
+        await self._checked.wait()
+        if not self.is_changed or not self._valid or self._controls.is_refused:
+            advise(f"{self._state.text}.")
+            self._controls.lead_to_wrong()
+            return
+        if not await self._agree_to_save():
             return
         typed, sent = self._message.value or "", self._text
         self._is_saving = True
@@ -348,14 +367,7 @@ class FormAndText(ABC, Generic[S, D]):
             f"{self._describe_save(theirs)} since you opened this{f': {why}' if why else ''}. "
             "Nothing was overwritten, and your changes are not lost."
         )
-        with open_dialog("Somebody else has saved a change", under, "wide-dialog") as dialog:
-            w.text("Changes from theirs to yours:", "strong note")
-            show_differences(theirs.text, self._text)
-            with w.row():
-                w.button("Keep editing mine", lambda: dialog.submit("back"))
-                w.button("Use theirs", lambda: dialog.submit("theirs"))
-                w.button("Save mine instead", lambda: dialog.submit("mine"), kind="primary")
-        chosen = await read_choice(dialog)
+        chosen = await ask_which_to_keep(under, theirs.text, self._text)
         if chosen == "theirs":
             await self._leave()
         elif chosen == "mine":
@@ -379,22 +391,6 @@ def open_editor(what: str, show: Callable[[Refresh], Awaitable[None]]) -> None:
     with shown:
         w.waiting(what)
     ui.timer(0.05, reopen, once=True)
-
-
-def show_differences(before: str, after: str) -> None:
-    """The lines that differ between two texts; a sign says how, not colour alone."""
-    found = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))
-    if not found:
-        w.text("They are identical.", "soft note")
-        return
-    with w.set_label(
-        ui.element("div").classes("diff").props("tabindex=0 role=region"), "Differences"
-    ):
-        for one in found[2:]:
-            if one.startswith("@@"):
-                w.text("⋯", "place", "div").props("aria-hidden=true")
-            else:
-                w.text(one or " ", {"+": "added", "-": "removed"}.get(one[:1], ""), "div")
 
 
 _EDITOR = files("assay.studio.shared").joinpath("editor.js").read_text(encoding="utf-8")

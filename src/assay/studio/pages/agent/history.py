@@ -9,7 +9,7 @@ from assay.project import agents
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import LatestRequest, PageContext, Refresh, workspace_action
-from assay.studio.shared.form_and_text import show_differences
+from assay.studio.shared.differences import show_differences
 from assay.studio.words import format_time
 
 roll_back_agent = workspace_action("editor", agents.rollback)

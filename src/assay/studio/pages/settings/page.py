@@ -154,15 +154,11 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
     async def _read(self) -> SettingsDraft:
         return await self._context.do(read_settings)
 
-    async def _save(self) -> None:
-        if not self._can_save:
-            return
+    async def _agree_to_save(self) -> bool:
         found = await self._context.do(validate_settings, self._text)
-        if found.stops and not await confirm(
+        return not found.stops or await confirm(
             "Save settings that the examples do not fit?", " ".join(found.stops), "Save anyway"
-        ):
-            return
-        await super()._save()
+        )
 
     async def _store(self, content: str, based_on: str, message: str) -> str:
         self._followed = await self._context.do(save_settings, content, based_on, message)
