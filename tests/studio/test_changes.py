@@ -59,6 +59,19 @@ def test_what_has_changed_is_told_unless_it_stands_beside_the_verdict(
     assert shown == ([said] if said else [])
 
 
+@pytest.mark.parametrize("role", ["viewer", "editor"])
+def test_only_an_editor_is_sent_to_compare_again(role: str) -> None:
+    async def read(_: Callable[..., Any]) -> Changes:
+        return Changes(["settings"], False, False, [], OPENING)
+
+    with Client(page("/")) as client:
+        place = ui.element("div")
+        of = SimpleNamespace(read=read, may=lambda wanted: wanted == role)
+        asyncio.run(tell_changes(cast(PageContext, of), place, shown_last=True, link=True))
+    shown = [one.text for one in client.elements.values() if isinstance(one, TextElement)]
+    assert ("Compare again on the page Compare" in shown) == (role == "editor")
+
+
 def test_a_viewer_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     async def read(*_: Any) -> list[Any]:
         return []  # no jobs

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, expect
 from assay.jobs import queue
 from assay.project import jobs
 from assay.project.workspace import Workspace
+from assay.studio.frame import VIEW_ONLY
 from tests.many_rows import project
 from tests.studio.browsing import Studio, studio
 from tests.studio.signing_in import signed_in
@@ -180,12 +181,16 @@ def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up
     workspace = Workspace(up.folder)
     note = "A comparison is running on its own copy"
     with signed_in(browser, up, "viewer") as visitor:
+        page = visitor.page
         expect(visitor.open("/settings").get_by_role("heading", level=1)).to_be_visible()
         expect(visitor.page.get_by_text(note)).to_have_count(0)
         queue.enqueue(workspace.store, workspace.name, jobs.COMPARE, {})
         for path in ("/compare", "/data", "/settings"):
             waits = visitor.open(path).get_by_text("A comparison waits.")
             expect(waits).to_contain_text("documents: your edits count from the next run")
+            expect(page.get_by_text(VIEW_ONLY)).to_have_count(1)
+        visitor.open("/training")
+        expect(page.get_by_text(VIEW_ONLY)).to_have_count(1)
         job = queue.claim(workspace.store, "test", [jobs.COMPARE])
         assert job is not None
         for path in ("/compare", "/data"):

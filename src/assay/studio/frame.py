@@ -36,6 +36,7 @@ STYLE = files("assay.studio").joinpath("studio.css").read_text(encoding="utf-8")
 STYLE_PATH = f"/style-{hashlib.sha256(STYLE.encode()).hexdigest()[:12]}.css"
 """Changes with the content, so that browsers may keep it for good."""
 SLOW_PAGE_S = 20.0
+VIEW_ONLY = "You can view this; only an editor can change it."
 
 Group = Literal["Build", "Prove", "Run", "Manage"]
 GROUPS: tuple[Group, ...] = ("Build", "Prove", "Run", "Manage")
@@ -51,6 +52,7 @@ class Page:
         role: the least that may see it.
         build: makes its content; what takes a while is awaited there, behind a first paint.
         wide: its content needs the whole width.
+        edited: editors change something on it, which whoever may only look is told.
     """
 
     path: str
@@ -60,6 +62,7 @@ class Page:
     role: Role
     build: Callable[[PageContext], Awaitable[None]]
     wide: bool = False
+    edited: bool = True
 
 
 def mount(app: FastAPI, workspace: Workspace, engines: EnginePool, pages: Sequence[Page]) -> None:
@@ -125,6 +128,9 @@ def _register(page: Page, pages: Sequence[Page], workspace: Workspace, engines: 
                 await page.build(context)
             except AssayError as error:
                 w.failure(error)
+            if page.edited and not context.may("editor"):
+                # Under the title, which the page itself has made.
+                w.text(VIEW_ONLY, "soft").move(target_index=1)
 
 
 def _register_missing(pages: Sequence[Page], workspace: Workspace, engines: EnginePool) -> None:

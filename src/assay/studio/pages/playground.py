@@ -65,7 +65,7 @@ async def build(context: PageContext) -> None:
             "forum",
             "No models yet",
             "A model must be on this machine first.",
-            act=("Pull a model", "/models"),
+            act=("Pull a model", "/models") if context.may("editor") else None,
         )
         return
     with w.card():
@@ -270,4 +270,4 @@ def _choose_first(
     return [*names, *agents[: 2 - len(names)]] or [offered[0].name]
 
 
-PAGE = Page("/playground", "Playground", "forum", "Run", "viewer", build, wide=True)
+PAGE = Page("/playground", "Playground", "forum", "Run", "viewer", build, wide=True, edited=False)

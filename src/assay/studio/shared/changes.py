@@ -59,7 +59,7 @@ async def tell_changes(
         place.set_visibility(True)
         with place:
             w.text(said, "warn")
-            if link:
+            if link and context.may("editor"):
                 w.link("Compare again on the page Compare", "/compare")
 
 

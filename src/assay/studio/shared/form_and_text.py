@@ -270,7 +270,6 @@ class FormAndText(ABC, Generic[S, D]):
             self._state = w.text("", "soft state", "span").props("role=status")
             self._others = w.text("", "warn", "span").props("role=status")
             if not self._open:
-                w.text("You can view this; only an editor can change it.", "soft")
                 return
             prompt = "What did you change, and why?"
             self._message = w.label_input(ui.input(placeholder=prompt), prompt)

@@ -92,7 +92,7 @@ def answers_card(context: PageContext, result: Result) -> None:
                 return
             if spec is not None and not advice.default_slot.children:
                 with advice:
-                    _advise(spec, everything, result)
+                    _advise(context, spec, everything, result)
             with w.refill(shown):
                 _show_counts(everything, one, other)
                 of = f"{len(fit):,} of {say_count(len(everything), 'holdout example')}"
@@ -110,7 +110,9 @@ def answers_card(context: PageContext, result: Result) -> None:
         ui.timer(0.1, show, once=True)
 
 
-def _advise(spec: GraderSpec, rows: Sequence[AnswerRow], result: Result) -> None:
+def _advise(
+    context: PageContext, spec: GraderSpec, rows: Sequence[AnswerRow], result: Result
+) -> None:
     """Which grader to let decide, where the one that did tells little of such answers."""
     said = explain_likeness(spec, [row.reference for row in rows], result.good_enough)
     if not said:
@@ -119,9 +121,10 @@ def _advise(spec: GraderSpec, rows: Sequence[AnswerRow], result: Result) -> None
     with ui.element("ul"):
         for line in said[1:]:
             w.sentence(line, tag="li")
-    with w.row():
-        w.link("Choose the primary grader", "/settings?setting=primary")
-        w.link("Replace the holdout", "/data")
+    if context.may("editor"):
+        with w.row():
+            w.link("Choose the primary grader", "/settings?setting=primary")
+            w.link("Replace the holdout", "/data")
 
 
 def _show_counts(rows: Sequence[AnswerRow], a: str, b: str) -> None:

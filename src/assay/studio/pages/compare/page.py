@@ -68,11 +68,11 @@ async def build(context: PageContext) -> None:
     if result is None:
         none_yet = "No comparisons yet"
         if query.get("id"):
-            act = ("View the newest", "/compare")
+            newest = ("View the newest", "/compare")
             why = "It may belong to another folder."
-            w.empty("search_off", "There is no such comparison", why, act=act)
+            w.empty("search_off", "There is no such comparison", why, act=newest)
         elif context.workspace.project is None:
-            act = ("Add examples", "/")
+            act = ("Add examples", "/") if context.may("editor") else None
             w.empty("balance", none_yet, "A comparison needs a file of examples.", act=act)
         else:
             why = "A comparison opens the holdout once and ends with a verdict."

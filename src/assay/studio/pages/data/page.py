@@ -79,8 +79,6 @@ async def build(context: PageContext) -> None:
             act=("Go to Start", "/"),
         )
         return
-    if not context.may("editor"):
-        w.text("You can view this; only an editor can change it.", "soft")
     openings = OpeningCount()
 
     async def count_openings() -> None:

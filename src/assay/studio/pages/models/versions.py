@@ -67,7 +67,7 @@ async def versions_tab(context: PageContext) -> None:
             "model_training",
             "No versions yet",
             "A training creates one, with a record of everything that went into it.",
-            act=("Compare", "/compare"),
+            act=("Compare", "/compare") if context.may("editor") else None,
         )
         await export_card(context, {})
         return

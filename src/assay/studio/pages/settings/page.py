@@ -185,7 +185,7 @@ async def build(context: PageContext) -> None:
             "tune",
             "No settings yet",
             "Only a project has settings. A project starts with a file of examples.",
-            act=("Add examples", "/"),
+            act=("Add examples", "/") if context.may("editor") else None,
         )
         return
     await show_edits_meanwhile(context)

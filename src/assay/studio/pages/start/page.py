@@ -256,6 +256,8 @@ async def _show_estimate(context: PageContext) -> bool:
         failed="The comparison cannot be started yet",
     )
     if found is None:
+        if not context.may("editor"):
+            return False
         with w.row():
             w.link_button("Correct the examples", "/data", kind="")
             of_columns = config is not None and config.data.columns is not None
@@ -332,7 +334,7 @@ async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> N
     assert now.release is not None
     _show_card(context, now.result, other_documents=now.other_documents)
     if now.older is not None:
-        _show_older(now.release, *now.older)
+        _show_older(context, now.release, *now.older)
     await chat_card(context, now.release)
     snippets_card(context, now.release)
     with w.row():
@@ -340,7 +342,7 @@ async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> N
         w.link("Try several side by side", "/playground")
 
 
-def _show_older(release: str, label: str, named: str, score: str) -> None:
+def _show_older(context: PageContext, release: str, label: str, named: str, score: str) -> None:
     if label == named:
         return
     if label.partition("@")[0] == named.partition("@")[0]:
@@ -348,11 +350,12 @@ def _show_older(release: str, label: str, named: str, score: str) -> None:
     else:
         other = f"The verdict above names another agent, {exact_label(named)}"
     scored = f", which scored {score}" if score else ""
+    said = f"{release} runs {exact_label(label)}{scored}. {other}"
     with w.card("open"), w.row("spread"):
-        w.text(
-            f"{release} runs {exact_label(label)}{scored}. {other}; to have that one answer, "
-            "promote it."
-        )
+        if not context.may("editor"):
+            w.text(f"{said}.")
+            return
+        w.text(f"{said}; to have that one answer, promote it.")
         w.link("Change the agent", f"/releases?name={release}")
 
 

@@ -60,6 +60,7 @@ async def build(context: PageContext) -> None:
     start_card(context)
     if not found:
         has_project = context.workspace.config is not None
+        act = ("Compare", "/compare") if has_project else ("Add examples", "/")
         w.empty(
             "model_training",
             "Nothing has been trained yet",
@@ -68,7 +69,7 @@ async def build(context: PageContext) -> None:
             if has_project
             else "A project starts with a file of examples. Without one, only fine-tuning jobs of "
             "the API train here.",
-            act=("Compare", "/compare") if has_project else ("Add examples", "/"),
+            act=act if context.may("editor") else None,
         )
         return
     wanted = ui.context.client.request.query_params.get("id")
