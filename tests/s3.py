@@ -31,7 +31,13 @@ KEY, SECRET = "AKIATESTKEY", "test/secret+word"
 BUCKETS = ("bkt", "one", "two")
 """That are there, empty, when a test begins."""
 MOTO = Path(__file__).parent.parent / ".venv-moto" / "bin" / "python"
-START_S = 60
+START_S = ANSWER_S = 60
+_SERVE = """
+import ctypes, runpy, signal
+if prctl := getattr(ctypes.CDLL(None), "prctl", None):
+    prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: end with a pytest that is killed
+runpy.run_module("moto.server", run_name="__main__")
+"""
 _ADDRESS = re.compile(r"Running on http://(127\.0\.0\.1:\d+)")
 _OF_A_CONNECTION = {"connection", "content-length", "transfer-encoding"}
 
@@ -114,7 +120,7 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("no moto here (make .venv-moto/installed)")
     log = tmp_path_factory.mktemp("moto") / "log"
     with log.open("wb") as output:
-        command = [str(MOTO), "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+        command = [str(MOTO), "-I", "-c", _SERVE, "-H", "127.0.0.1", "-p", "0"]
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         until = time.monotonic() + START_S
@@ -131,7 +137,7 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """moto with empty buckets, which the environment names, as it does the credentials."""
-    with closing(HTTPConnection(moto)) as connection:
+    with closing(HTTPConnection(moto, timeout=ANSWER_S)) as connection:
         for method, path in (("POST", "/moto-api/reset"), *(("PUT", f"/{b}") for b in BUCKETS)):
             connection.request(method, path)
             answer = connection.getresponse()
@@ -156,7 +162,7 @@ def bucket(s3: S3Server) -> str:
 
 @contextmanager
 def proxy(moto: str) -> Iterator[S3Server]:
-    state = S3Server(Objects(moto))
+    state, is_over = S3Server(Objects(moto)), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -181,6 +187,8 @@ def proxy(moto: str) -> Iterator[S3Server]:
             path = unquote(urlsplit(self.path).path)
             if f"Credential={KEY}/" not in self.headers.get("Authorization", ""):
                 self.fail(403, "InvalidAccessKeyId")
+            elif is_over.is_set():  # a connection that was kept, of a test that has ended
+                self.fail(503, "SlowDown")
             elif (status := state.before(self.command, path)) is not None:
                 self.fail(status, "SlowDown")
             else:
@@ -189,7 +197,7 @@ def proxy(moto: str) -> Iterator[S3Server]:
         def pass_on(self, body: bytes) -> None:
             if state.is_replacing:
                 del self.headers["If-None-Match"]
-            with state.lock, closing(HTTPConnection(moto)) as connection:
+            with state.lock, closing(HTTPConnection(moto, timeout=ANSWER_S)) as connection:
                 connection.request(self.command, self.path, body, dict(self.headers))
                 answer = connection.getresponse()
                 data = answer.read()
@@ -207,5 +215,8 @@ def proxy(moto: str) -> Iterator[S3Server]:
     try:
         yield state
     finally:
+        is_over.set()
         server.shutdown()
         server.server_close()
+        with state.lock:
+            pass  # what was let through before has been answered

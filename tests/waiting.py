@@ -5,7 +5,8 @@
     found                              # ["assay.train.step._over"]
 
 A GPU works through what it is given while Python goes on; who reads a tensor, or copies to the GPU
-from ordinary memory, waits until it has come so far.
+from ordinary memory, waits until it has come so far. Not seen are an index that is a list,
+`copy_` from the CPU, `unique`, and `repeat_interleave` by a tensor.
 """
 
 from __future__ import annotations

@@ -211,8 +211,9 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, method: str)
 @pytest.mark.soak
 @pytest.mark.parametrize("method", ["sft", "text", "dpo", "reinforcement"])
 @pytest.mark.parametrize("seed", range(5))
-def test_ten_kills_change_nothing(tmp_path: Path, seed: int, method: str) -> None:
-    """Or as many as come before a short training is over."""
+def test_many_kills_change_nothing(tmp_path: Path, seed: int, method: str) -> None:
+    """Ten, or as many as come before a training is over: the short ones have six steps or so, of
+    which each kill lets at most two pass."""
     found = _kill(tmp_path, kills=10, seed=seed, method=method)
     assert len(found["deaths"]) >= (10 if method in ("sft", "dpo") else 3)
     assert found["killed"] == found["whole"]

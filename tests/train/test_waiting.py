@@ -17,7 +17,7 @@ from assay.train.step import evaluate, in_passes, step
 SIZES: dict[str, Any] = {"vocab_size": 256, "max_position_embeddings": 512}
 
 
-def test_a_step_waits_once_however_many_passes_it_has() -> None:
+def test_a_step_of_sft_waits_once_however_many_passes_it_has() -> None:
     model, units = tiny_model(**SIZES), alone(grown(3))
     for tokens in (4096, 64):
         passes = sum(len(family.passes) for family in in_passes(model, units, tokens))

@@ -360,13 +360,14 @@ def _pass(
     losses = token_losses(head, hidden, targets)
     # On the CPU, where what a row's tokens add up to does not depend on their order.
     sums = torch.zeros(len(rows)).index_add_(0, row, losses.cpu())
-    logps = -sums.to(losses.device)
+    logps = -to_device(sums, losses.device)
     loss = objective(logps.requires_grad_(backward), units) / whole
     if backward:
         loss.backward()  # type: ignore[no-untyped-call]
         assert logps.grad is not None
-        backward_cross_entropy(head, hidden, targets, -logps.grad[row.to(hidden.device)])
-    return loss.detach().double()
+        of_tokens = logps.grad[to_device(row, hidden.device)]
+        backward_cross_entropy(head, hidden, targets, -of_tokens)
+    return loss.detach().double().reshape(())
 
 
 @contextmanager

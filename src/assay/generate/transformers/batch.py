@@ -19,7 +19,7 @@ from assay.errors import ModelError
 from assay.generate.batch import Answer, Request
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.stream import RequestRefusedError
-from assay.models.device import available_bytes, best_device, ran_out, to_device
+from assay.models.device import available_bytes, best_device, index_tensors, ran_out, to_device
 from assay.models.load import LoadedModel, key_width
 from assay.prefix.batch import Batch, Decoder
 from assay.progress import SILENT, Progress, Task
@@ -263,11 +263,10 @@ class TransformersBatchEngine:
             hidden = to_device(~torch.from_numpy(allowed), logits.device)
             scores = logits.masked_fill(hidden, -torch.inf)
         chosen = scores.argmax(-1)
-        if any(row.temperature > 0 for row in rows):
-            on_host = scores.cpu()
-            for i, row in enumerate(rows):
-                if row.temperature > 0:
-                    chosen[i] = _draw(on_host[i], row)
+        if drawn := [i for i, row in enumerate(rows) if row.temperature > 0]:
+            (index,) = index_tensors(logits.device, drawn)
+            for i, own in zip(drawn, scores[index].cpu(), strict=True):
+                chosen[i] = _draw(own, rows[i])
         logprobs = logits.gather(1, chosen[:, None])[:, 0] - norms
         # One reading of both, for each waits for the device; float64 holds them as they are.
         tokens, logs = torch.stack([chosen.double(), logprobs.double()]).tolist()
