@@ -10,7 +10,7 @@ tokens and nothing in common but the chat template's beginning. A step draws the
 them by a function that takes no time, and updates the weights. A rate is over three steps (one)
 after a first one that is not counted. Each side runs in a process of its own; the peer in float32
 and in bfloat16, of which the better one counts; with 500 tokens it learns from eight answers at a
-time, since all 32 need more than 24 GB. Figures need a machine that does nothing else.
+time, since all 32 take more than 20 GB. Figures need a machine that does nothing else.
 """
 
 from __future__ import annotations
