@@ -276,9 +276,13 @@ class Bench:
     def _ask(
         self, model: str, requests: Sequence[Request], *, in_batches: bool = False
     ) -> list[Answer]:
-        """A grader's questions; answers are kept, so that the same ones are asked once."""
-        self.engines.check_sending(model, requests, self.progress)
-        engine = self.engines.for_agent(Agent(model=model))
+        """A grader's questions; answers are kept, so that the same ones are asked once.
+
+        They hold expected answers, of the holdout as well: no vLLM server is asked.
+        """
+        engines = self.engines.here
+        engines.check_sending(model, requests, self.progress)
+        engine = engines.for_agent(Agent(model=model))
         return run(
             requests,
             engine,
