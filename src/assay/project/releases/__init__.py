@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from assay.release.evidence import UnprovenError, judge
 from assay.release.releases import Release
 from assay.release.traces import Thumb, Trace
 from assay.release.watch import WatchReport
-from assay.store.store import Store
 
 MOST_TO_DATA = 100_000
 
@@ -164,19 +163,17 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
     a route, each of its arms.
 
     Only of language models on this machine, and only where there are validation examples to ask: a
-    folder that is no project has none. A vLLM server is not compared with itself: where it answered
-    in the newest comparison, in the same version, it is what was measured.
+    folder that is no project has none.
     """
     project = workspace.project
     if project is None:
         return None
 
     def ask(agent: Agent) -> None:
-        answered_by = _server_of(workspace.store, agent.id)
         for one in leaves(agent, workspace.store).values():
-            ask_one(one, answered_by)
+            ask_one(one)
 
-    def ask_one(agent: Agent, answered_by: Mapping[str, str]) -> None:
+    def ask_one(agent: Agent) -> None:
         if agent.kind != "chat" or is_remote(agent.model):
             return
         if version_bits(agent.model) < 16:
@@ -186,21 +183,17 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
                 "another promotion is being checked.", fix="Try again when it has ended."
             )
         try:
-            measure(agent, answered_by)
+            measure(agent)
         finally:
             workspace.gate.release()
 
-    def measure(agent: Agent, answered_by: Mapping[str, str]) -> None:
+    def measure(agent: Agent) -> None:
         from assay.evaluate.parity import parity
         from assay.evaluate.targets import ServingTarget
 
         context = project.context(progress)
-        asked = context.bench.engines
-        if asked.is_served(agent.model):
-            asked.for_agent(agent)
-            if asked.server == answered_by:
-                return  # the server that answered in the comparison is the one that serves
-        measured = asked.here.for_agent(agent)
+        context.bench.engines.check_server()  # where there is one, it serves every version
+        measured = context.bench.engines.here.for_agent(agent)
         assert isinstance(measured, TransformersBatchEngine)
         serving = engines or workspace.engines()
         try:
@@ -211,14 +204,6 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
                 serving.close()
 
     return ask
-
-
-def _server_of(store: Store, agent: str) -> dict[str, str]:
-    """The vLLM server that answered in the newest comparison with an agent; empty: none did."""
-    for result in load_results(store):
-        if any(candidate.agent == agent for candidate in result.candidates):
-            return dict(result.environment.get("vllm") or {})
-    return {}
 
 
 def rollback(
