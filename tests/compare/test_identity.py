@@ -1,4 +1,4 @@
-"""Another state of the documents is another comparison, and so is another engine."""
+"""Another state of the documents is another comparison, and so is another server that answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from assay.agent.agent import Agent, Knowledge, make_routed
+from assay.agent.engines import BatchEngines
+from assay.agent.providers import Providers
 from assay.agent.route import Rule, Rules
 from assay.candidates.building import Candidate
 from assay.compare.identity import Identity, identify
@@ -55,19 +57,29 @@ def test_documents_of_an_arm_whose_state_is_given_up_count(tmp_path: Path) -> No
     assert len({kept.tests, given_up.tests, found().tests}) == 3
 
 
-def test_answers_of_vllm_are_another_comparison_wherever_the_server_is(tmp_path: Path) -> None:
-    store, engines = Store(tmp_path / ".assay"), cast(Any, SimpleNamespace(dtype="f"))
-    candidate = Candidate(Agent(model="m"), (), (), name="prompt")
+def test_a_vllm_server_at_another_address_is_another_comparison_where_it_answers(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / ".assay")
+    arms = [saved(store, name, Agent(model=name)) for name in ("m", "other")]
+    routed = make_routed(Rules(rules=(Rule(to=arms[0], pattern="tea"),), otherwise=arms[1]))
 
-    def found(**vllm: str) -> Identity:
-        config = Config.model_validate(CONFIG | ({"vllm": vllm} if vllm else {}))
-        return identify("h", [candidate], Bench(config, tmp_path, store, engines), None, {})
+    def found(agent: Agent, **vllm: Any) -> Identity:
+        config = Config.model_validate(
+            CONFIG | {"model": "m", "vllm": vllm or None, "generate": {"dtype": "float32"}}
+        )
+        engines = BatchEngines.of(config, store, Providers({}, store), "p")
+        candidate = Candidate(agent, (), (), name="prompt")
+        bench = Bench(config, tmp_path, store, engines)
+        return identify("h", [candidate], bench, None, {})
 
-    here, one, other = (
-        found(),
-        found(base_url="http://127.0.0.1:8001/v1"),
-        found(base_url="http://127.0.0.1:8002/v1"),
-    )
-    assert here.comparison != one.comparison == other.comparison
-    assert here.tests != one.tests == other.tests
-    assert one.speeds != other.speeds
+    one, other = "http://10.0.0.5:8001/v1", "http://10.0.0.5:8002/v1"
+    addresses: list[dict[str, Any]] = [{}, {"base_url": one}, {"base_url": other}]
+    for agent in (Agent(model="m"), routed):
+        known = [found(agent, **at) for at in addresses]
+        for name in ("comparison", "tests", "speeds"):
+            assert len({getattr(identity, name) for identity in known}) == 3
+        more = {"at_once": 3, "timeout_s": 9, "consent": True, "key_env": "KEY"}
+        assert found(agent, base_url=one, **more) == known[1]
+    for agent in (Agent(model="other"), Agent(kind="classical", model="tfidf:0")):
+        assert found(agent) == found(agent, base_url=one)

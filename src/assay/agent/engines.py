@@ -16,6 +16,7 @@ from assay.agent.agent import Agent
 from assay.agent.consent import check_agreed, check_consent, check_server_agreed
 from assay.agent.key_origins import check_origin
 from assay.agent.providers import Providers, provider_of
+from assay.agent.routing import leaves
 from assay.config import REMOTE, Config, Provider, is_remote, split_reference
 from assay.generate.batch import BatchEngine, Request
 from assay.generate.fallback import FallbackEngine
@@ -80,9 +81,16 @@ class BatchEngines:
         """Whether the project's vLLM server answers for a model."""
         return self._vllm is not None and self._vllm.answers_for(model)
 
+    def serves(self, agent: Agent) -> bool:
+        """Whether that server answers for an agent, or for an arm of its route."""
+        if self._vllm is None or agent.kind == "outside":
+            return False
+        return any(self.is_served(leaf.model) for leaf in leaves(agent, self.store).values())
+
     @cached_property
     def here(self) -> BatchEngines:
-        """The same without a server of one's own, for what looks at weights or probabilities."""
+        """The same without a server of one's own: for what looks at weights or probabilities, and
+        for what holds expected answers."""
         if self._vllm is None:
             return self
         return BatchEngines(
@@ -95,9 +103,9 @@ class BatchEngines:
         )
 
     @property
-    def server(self) -> dict[str, str]:
-        """Address and version of the vLLM server that has answered here; empty: none has."""
-        return {} if self._vllm is None else self._vllm.about
+    def server(self) -> str:
+        """Version and address of the vLLM server that has answered here; empty: none has."""
+        return "" if self._vllm is None else self._vllm.about
 
     def check_server(self) -> None:
         """Refuse to measure by the vLLM server where the project has not agreed.

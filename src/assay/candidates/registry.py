@@ -35,8 +35,9 @@ from assay.candidates.spec import (
     ONE_PROCESS_OF_GRADERS,
     RECORDS,
     CandidateSpec,
+    Sizes,
 )
-from assay.config import Config, TaskKind
+from assay.config import Config, TaskKind, is_remote
 from assay.errors import ConfigError, UsageError
 from assay.extensions import ExtensionGroup
 
@@ -48,6 +49,7 @@ def _find_fault(point: metadata.EntryPoint, module: Any) -> str | None:
     return None if spec.family in FAMILIES else f"there is no family {spec.family!r}"
 
 
+_ANY_SIZES = Sizes(1, 1, 1, 1.0, 1.0, 1.0, 1.0, 1)
 EXTENSIONS = ExtensionGroup("assay.candidates", "candidate", _find_fault)
 
 
@@ -221,6 +223,17 @@ def taking_part(config: Config) -> list[str]:
     if not config.baselines:
         unnamed = []
     return sorted(dict.fromkeys([*unnamed, *config.candidates]), key=is_route)
+
+
+def asks_model(name: str, config: Config) -> bool:
+    """Whether a candidate, or an arm of it, is answered by the project's model or a version of it,
+    as its estimate says."""
+    if name not in specs():
+        return not is_remote(name)
+    spec = specs()[name]
+    if spec.estimate(config, _ANY_SIZES).answered_by == "model":
+        return True
+    return any(asks_model(arm, config) for arm, _ in spec.sends(config))
 
 
 def baselines(config: Config) -> list[str]:

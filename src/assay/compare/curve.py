@@ -18,6 +18,7 @@ import numpy as np
 from assay import json_reader
 from assay.candidates import registry
 from assay.candidates.building import Context
+from assay.compare.planning import SERVER_DECIDES_NOTHING
 from assay.compare.report import curve_frame
 from assay.compare.shared_results import bring_figures, share
 from assay.config.names import file_of
@@ -42,6 +43,7 @@ REPEATS = 3
 _DECIDES_NOTHING: dict[str, Any] = {
     **dict.fromkeys(("monthly_requests", "costs", "place", "state", "mcp", "rollout"), True),
     "providers": {"__all__": {"batch"}},
+    "vllm": SERVER_DECIDES_NOTHING,
 }
 """Settings that change no score of a point."""
 
@@ -166,6 +168,8 @@ class _Point:
             "config": seeded.model_dump(mode="json", exclude=_DECIDES_NOTHING | unnamed)
             | {"fine_tune": tuned.identity(tracking=True)},
         }
+        if not registry.asks_model(name, config):
+            value["config"]["vllm"] = None  # which answers nothing here
         if files := grader_files(config, bench.root):
             value["grader_files"] = files
         # Whoever learns from them; a route's arm may.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,18 @@ from typing import Any
 import psutil
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "scikit-learn", "numpy", "llguidance")
+VLLM = "vLLM"
+"""What the line of the server that answered is called."""
 
 
-def environment(server: Mapping[str, str] | None = None) -> dict[str, Any]:
+def environment(server: str = "") -> dict[str, Any]:
     """Python, system, processor, memory and the versions that can change a figure.
 
     Args:
-        server: address and version of the vLLM server that answered; empty or None: none did.
+        server: version and address of the vLLM server that answered; empty: none did.
     """
     return {
-        **({"vllm": dict(server)} if server else {}),
+        **({VLLM: server} if server else {}),
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": _processor(),

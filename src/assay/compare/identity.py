@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from assay.agent.engines import BatchEngines
 from assay.agent.passages import searched_snapshot
 from assay.agent.routing import leaves
+from assay.agent.versions import load_agent
 from assay.candidates.building import Candidate
-from assay.compare.environment import environment
+from assay.compare.environment import VLLM, environment
+from assay.compare.result import Result
 from assay.config import Config
 from assay.data.unlabelled import UnlabelledInputs
+from assay.errors import AssayError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
 from assay.example import canonical_json
@@ -72,9 +77,8 @@ def identify(
         "dtype": bench.engines.dtype,
         "version": VERSION,
     }
-    server: dict[str, Any] = {}
-    if config.vllm is not None:  # wherever it is: answers of another one are asked for again
-        value["engine"], server = "vllm", {"vllm": config.vllm.base_url}
+    if config.vllm is not None and _is_served(built, bench):  # as a provider: by its address
+        value["vllm"] = config.vllm.base_url
     if files := grader_files(config, bench.root):
         value["grader_files"] = files
     if config.margin_for_cheaper is not None:
@@ -107,8 +111,27 @@ def identify(
     return Identity(
         comparison=_sha256(whole),
         tests=_sha256(whole if costs_open(config) else value),
-        speeds=_sha256(value | priced | server | {"machine": machine}),
+        speeds=_sha256(value | priced | {"machine": machine}),
     )
+
+
+def was_served(result: Result, engines: BatchEngines) -> bool:
+    """Whether a vLLM server answered in a comparison, or would now in the same one."""
+    if VLLM in result.environment:
+        return True
+    for one in result.candidates:
+        with suppress(AssayError):  # one that is gone
+            if engines.serves(load_agent(engines.store, one.agent)):
+                return True
+    return False
+
+
+def _is_served(built: Sequence[Candidate], bench: Bench) -> bool:
+    """Whether the project's vLLM server answers for somebody that takes part."""
+    engines, unlabelled = bench.engines, bench.config.unlabelled
+    if unlabelled is not None and engines.is_served(unlabelled.model):
+        return True
+    return any(engines.serves(candidate.agent) for candidate in built)
 
 
 def _present_documents(built: Sequence[Candidate], bench: Bench) -> dict[str, str]:

@@ -22,6 +22,8 @@ from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
 from assay.example import canonical_json
 
 ALPHA = 0.05
+SERVER_DECIDES_NOTHING = {"key_env", "at_once", "timeout_s", "consent"}
+"""Settings of `vllm` that change no answer."""
 
 
 def write_plan(
@@ -113,7 +115,7 @@ def dump_settings(config: Config) -> dict[str, Any]:
         "place": True,
         "state": True,
         "mcp": True,  # says who may ask, and nothing of what is measured
-        "vllm": {"key_env", "at_once", "timeout_s", "consent"},
+        "vllm": SERVER_DECIDES_NOTHING,
     }
     for name in ("rollout", "recorded"):
         if getattr(config, name) is None:  # as before there were any

@@ -13,9 +13,9 @@ from assay.agent.consent import ConsentError, count_private
 from assay.agent.providers import provider_of
 from assay.agent.routing import leaves
 from assay.agent.versions import find_version, load_agent
-from assay.candidates.registry import specs, taking_part
+from assay.candidates.registry import asks_model, specs, taking_part
 from assay.candidates.spec import MEASURED, Part
-from assay.config import CONFIG_FILE, is_remote, split_reference
+from assay.config import CONFIG_FILE, Config, is_remote, split_reference
 from assay.config.names import file_of
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.graders.judge import JudgeSettings, read_pairs
@@ -48,11 +48,18 @@ def check_sendings(
 
     Raises:
         ConsentError: it names the provider, the rows of each part, and the personal data in them.
-        ConfigError: the same of the project's vLLM server.
+        ConfigError: the same of the project's vLLM server, where it answers for one that takes
+            part.
     """
-    bench.engines.check_server()
+    config = bench.config
+    asked = list(_sendings(bench, saved))
+    models = {model for model, _ in asked}
+    if any(asks_model(name, config) for name in taking_part(config)):
+        models.add(config.model)
+    if any(bench.engines.is_served(model) for model in models):
+        bench.engines.check_server()
     going: dict[str, set[Part]] = {}
-    for model, parts in _sendings(bench, saved):
+    for model, parts in [*asked, *_judges(config)]:
         if is_remote(model):
             going.setdefault(split_reference(model)[0], set()).update(parts)
     providers = bench.engines.providers
@@ -83,19 +90,23 @@ def check_sendings(
 
 
 def _sendings(bench: Bench, saved: Sequence[Agent]) -> Iterator[tuple[str, tuple[Part, ...]]]:
-    """Every model that may be asked, and the parts whose rows it is asked about."""
+    """Every model that may be asked beside the project's own and judges, and the parts whose rows
+    it is asked about."""
     config = bench.config
     for name in taking_part(config):
         for model, parts in specs()[name].sends(config):
             yield from _models_of(model, parts, bench)
-    for grader in config.graders:
-        if grader.name == "judge":
-            yield JudgeSettings.model_validate(grader.settings).model, MEASURED
     if config.unlabelled is not None:
         yield config.unlabelled.model, ("holdout",)
     for agent in saved:
         for leaf in leaves(agent, bench.store).values():
             yield leaf.model, MEASURED
+
+
+def _judges(config: Config) -> Iterator[tuple[str, tuple[Part, ...]]]:
+    for grader in config.graders:
+        if grader.name == "judge":
+            yield JudgeSettings.model_validate(grader.settings).model, MEASURED
 
 
 def _models_of(

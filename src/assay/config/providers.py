@@ -282,8 +282,8 @@ class Vllm(Strict):
     consent: bool = Field(
         False,
         description="Whether a server on another machine may be sent what is measured: inputs of "
-        "validation and holdout, without their answers, with the training rows and passages of "
-        "documents that a candidate puts into them.",
+        "validation and holdout, with the training rows and passages of documents that a candidate "
+        "puts into them; never expected answers of the holdout.",
     )
     timeout_s: float = Field(120.0, gt=0, description="Timeout between two pieces of an answer.")
 

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
+from assay.agent.engines import BatchEngines
 from assay.agent.versions import find_version
 from assay.chat.plain_calls import say_answer
 from assay.compare import records
-from assay.compare.identity import costs_open
+from assay.compare.identity import costs_open, was_served
 from assay.compare.naming import verdict_in_words
 from assay.compare.planning import ALPHA, dump_settings
 from assay.compare.report import second_look
@@ -221,6 +222,9 @@ def changes(workspace: Workspace) -> Changes:
         known = now.keys() & before.config.keys()  # an older result does not have all
         earlier, later = ({name: one[name] for name in known} for one in (before.config, now))
         paths = differing(earlier, later)
+        engines = BatchEngines.of(project.config, project.store, project.providers, project.owner)
+        if not was_served(before, engines):
+            paths = [path for path in paths if path.partition(".")[0] != "vllm"]
         of_cost = [is_cost(path, project.config) for path in paths]
         costs = any(of_cost) and _shares_opening(before, project.config)
         if not (costs and all(of_cost)) and paths:

@@ -41,6 +41,7 @@ class FakeVllm:
         is_down: for which completions it is.
         version: which vLLM it calls itself.
         most_open: the most answers that were under way at once.
+        context: tokens that a prompt and its answer may have.
     """
 
     base: str
@@ -54,6 +55,7 @@ class FakeVllm:
     is_down: Callable[[dict[str, Any]], bool] = lambda body: False
     version: str = "0.12.0"
     most_open: int = 0
+    context: int = 400
     engines: dict[str, TransformersStreamEngine] = field(default_factory=dict)
 
     @property
@@ -119,7 +121,7 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
             if self.path == "/version":
                 self._send(200, {"version": fake.version})
                 return
-            lines = [{"id": base, "root": base, "max_model_len": 400}]
+            lines = [{"id": base, "root": base, "max_model_len": fake.context}]
             lines += [{"id": name, "root": path} for name, path in fake.loaded.items()]
             self._send(200, {"object": "list", "data": lines})
 

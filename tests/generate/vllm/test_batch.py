@@ -35,8 +35,9 @@ from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.generate.vllm.batch import VllmBatches
 from assay.models.versions import version_id
 from assay.progress import Silent
-from assay.project import releases
+from assay.project import comparisons, releases
 from assay.project.project import Project
+from assay.project.workspace import open_workspace
 
 pytestmark = pytest.mark.slow
 
@@ -109,12 +110,75 @@ def test_a_comparison_is_answered_by_the_server_that_serves(
     assert [one for one in asked if row not in _text(one)] == []
     assert all("seed" in body and body["cache_salt"] == "pets" for body in asked)
     assert [one.reason for one in mine.openings()] == ["first look"]
-    assert result.environment["vllm"] == {"base_url": _vllm(mine).base_url, "version": "0.12.0"}
+    assert result.environment["vLLM"] == f"0.12.0 at {_vllm(mine).base_url}"
+    # Answers stay through an update, in the same opening.
+    server.version = "0.13.0"
     assert prompt.tokens_per_s
     assert prompt.latency_p50_s
     assert tuned.forgetting is not None  # of weights, which no server shows
     assert assay.open(mine.root).compare().result == result
     assert server.asked == []
+    assert comparisons.changes(open_workspace(mine.root)).opening is None
+    text = (mine.root / "assay.yaml").read_text()
+    url = _vllm(mine).base_url
+    try:
+        for other in (text.replace(url, "http://127.0.0.1:9/v1"), text.partition("vllm:")[0]):
+            (mine.root / "assay.yaml").write_text(other)
+            assert comparisons.changes(open_workspace(mine.root)).changed == ["settings"]
+    finally:
+        (mine.root / "assay.yaml").write_text(text)
+
+
+def test_a_server_that_answers_for_nobody_changes_nothing_and_takes_no_consent(
+    tmp_path: Path,
+) -> None:
+    [(candidates, _), baselines] = EDIT.items()
+    mine = small_project(
+        tmp_path, rows=ROWS, edit={candidates: "  - baseline-tfidf\n", baselines[0]: baselines[1]}
+    )
+    compared = mine.compare().result
+    path = mine.root / "assay.yaml"
+    path.write_text(path.read_text() + "vllm:\n  base_url: http://10.0.0.5:9/v1\n")
+    assert comparisons.changes(open_workspace(mine.root)).opening is None
+    assert assay.open(mine.root).compare().result == compared
+    text = path.read_text()
+    path.write_text(text.replace("  - baseline-tfidf\n", "  - baseline-tfidf\n  - prompt\n"))
+    with pytest.raises(ConfigError, match="has not agreed"):
+        assay.open(mine.root).compare()
+
+
+def test_expected_answers_of_the_holdout_stay_here_with_a_judge_that_reads_them(
+    tmp_path: Path,
+) -> None:
+    config = write_model(tmp_path / "model") / "config.json"
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 2048})
+    )
+    names = [f"{one}{other}" for one in "abcdefgh" for other in "klmnopqr"]
+    rows = [{"input": f"Which animal is in {one}?", "output": f"The owl {one}."} for one in names]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with fake_vllm(str(config.parent)) as fake:
+        fake.context = 2048
+        settings = {
+            "name": "owls",
+            "task": "text",
+            "data": {"file": "rows.jsonl"},
+            "model": str(config.parent),
+            "graders": [
+                {"name": "exact"},
+                {"name": "judge", "settings": {"model": str(config.parent)}},
+            ],
+            "primary": "exact",
+            "candidates": ["prompt"],
+            "baselines": False,
+            "generate": {"max_new_tokens": 4},
+            "vllm": {"base_url": fake.settings.base_url},
+        }
+        (tmp_path / "assay.yaml").write_text(json.dumps(settings))
+        result = assay.open(tmp_path).compare().result
+    assert [grader["name"] for grader in result.config["graders"]] == ["exact", "judge"]
+    assert len(fake.asked) > result.data.holdout
+    assert not [body for body in fake.asked if "The owl" in _text(body)]
 
 
 def test_answers_and_their_confidence_are_those_of_transformers_but_kept_apart(
@@ -137,13 +201,11 @@ def test_answers_and_their_confidence_are_those_of_transformers_but_kept_apart(
         assert {body["seed"] for body in server.asked} == {7, 0}
         server.asked.clear()
         identity = ours.identity
-        assert (identity["engine"], identity["vllm"]) == ("vllm", "0.12.0")
+        assert (identity["engine"], identity["base_url"]) == ("vllm", _vllm(mine).base_url)
         assert identity["served"] in (server.base, f"assay-{version_id(agent.model)}")
         assert identity != theirs.identity
         server.version = "0.13.0"
-        assert mine.context().bench.engines.for_agent(agent).identity == identity | {
-            "vllm": "0.13.0"
-        }
+        assert mine.context().bench.engines.for_agent(agent).identity == identity
         server.version = "0.12.0"
 
 
@@ -253,7 +315,7 @@ def test_a_server_on_another_machine_takes_consent(
         engines(at(far, consent=True, key_env="VLLM_KEY")).for_agent(agent)
 
 
-def test_the_gate_compares_only_what_was_answered_by_another_engine(
+def test_the_gate_compares_the_server_and_asks_for_consent_before(
     made: tuple[Project, FakeVllm],
     compared: Any,
     server: FakeVllm,
@@ -265,10 +327,15 @@ def test_the_gate_compares_only_what_was_answered_by_another_engine(
     workspace = project.open_workspace(mine.root)
     releases.promote(workspace, "pets", "prompt@1", force="a trial")
     releases.promote(workspace, "pets", "fine-tune@1", force="a trial")
-    parity.assert_not_called()
-    server.version = "0.13.0"
-    releases.promote(workspace, "pets", "prompt@1", force="after an update of vLLM")
-    parity.assert_called_once()
+    assert parity.call_count == 2
+    # Also of a version that the server was started with, under the name that an export gives it.
+    monkeypatch.setattr(VllmBatches, "is_elsewhere", True)
+    monkeypatch.setattr(VllmBatches, "answers_for", lambda self, model: False)
+    server.asked.clear()
+    for label in ("prompt@1", "fine-tune@1"):
+        with pytest.raises(ConfigError, match="has not agreed"):
+            releases.promote(workspace, "far", label, force="to another machine")
+    assert parity.call_count == 2
 
 
 def _bench(mine: Project) -> Bench:

@@ -184,7 +184,9 @@ def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None
     [said] = follows(config, served, 2)
     assert "Another engine" in said
     assert "3rd time" in said
-    assert follows(served, config.model_copy(update={"vllm": other}), 2) == []
+    assert follows(served, config.model_copy(update={"vllm": other}), 2) == [said]
+    more = server.model_copy(update={"at_once": 3, "timeout_s": 9.0, "consent": True})
+    assert follows(served, config.model_copy(update={"vllm": more}), 2) == []
     costs = {"costs": config.costs.model_copy(update={"machine_hour_usd": 7.0})}
     [said] = follows(config, config.model_copy(update=costs), 2)
     assert "the holdout is not opened again" in said

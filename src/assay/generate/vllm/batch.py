@@ -37,6 +37,7 @@ class VllmBatches:
         self.settings, self._store, self._base, self._owner = settings, store, base, owner
         self._engines: dict[str, StreamBatchEngine] = {}
         self._is_served: dict[str, bool] = {}
+        self._version = ""
 
     def answers_for(self, model: str) -> bool:
         """Whether the server is asked: for the project's model, and for its versions that are
@@ -70,11 +71,11 @@ class VllmBatches:
         return version.record.base == self._base and goes_beside_base(version)
 
     @property
-    def about(self) -> dict[str, str]:
-        """The server's address and version of vLLM; empty while it has answered for no model."""
+    def about(self) -> str:
+        """The server's version of vLLM and address; empty while it has answered for no model."""
         if not self._engines:
-            return {}
-        return {"base_url": self.settings.base_url, "version": self._version}
+            return ""
+        return f"{self._version or 'of a version that it does not say'} at {self.settings.base_url}"
 
     @property
     def is_elsewhere(self) -> bool:
@@ -90,15 +91,11 @@ class VllmBatches:
     def _pool(self) -> VllmPool:
         return VllmPool(self._store, self.settings)
 
-    @cached_property
-    def _version(self) -> str:
-        return self._pool.server.version()
-
     def _open(self, model: str) -> StreamBatchEngine:
         served = self._pool.engine(model)
-        identity = {
+        self._version = self._version or self._pool.server.version()
+        identity = {  # without the version: as at a provider, answers stay through an update
             "engine": "vllm",
-            "vllm": self._version,
             "base_url": self.settings.base_url,
             "served": served.name,
             "model": self._base,

@@ -100,10 +100,10 @@ def follows(
             "The next comparison works out anew which candidate is the cheapest. If nothing else "
             "has changed, answers and scores stay as they are, and the holdout is not opened again."
         )
-    if (before.vllm is None) != (after.vllm is None):
+    if {"vllm", "vllm.base_url"} & set(changed):
         sentences.append(
-            "Another engine will answer: the next comparison asks for all answers again. "
-            + _opens(openings, comparing=comparing)
+            "Another engine will answer for the project's model: where it takes part, the next "
+            "comparison asks for its answers again. " + _opens(openings, comparing=comparing)
         )
     if sections & set(BUILDS):
         sentences.append(
