@@ -119,9 +119,10 @@ NOTES = {
     "the questions; `prompt`, `rag` and `rag-tuned` score less than that.",
     "bfcl": "No language model is trained: the leaderboard has no rows for that. 100 of its 1,040 "
     "rows are what `few-shot`, `few-shot-nearest` and the candidates that generate nothing know; a "
-    "fifth of all, drawn over its four sets, were measured. No function that is asked for there "
-    "stands in the 100, and a shown row brings its call without its functions. Answers end at 256 "
-    "tokens, which 3 right ones exceed.",
+    "fifth of all, drawn over its four sets, were measured. None of the functions that "
+    "these rows need is called in the 100, and a row that is shown as an example comes with its "
+    "call but without the definitions of its functions. Answers end at 256 tokens, which 3 right "
+    "ones exceed.",
 }
 """An honest word on a job, beside its figures."""
 
