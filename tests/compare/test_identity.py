@@ -11,6 +11,7 @@ from assay.agent.engines import BatchEngines
 from assay.agent.providers import Providers
 from assay.agent.route import Rule, Rules
 from assay.candidates.building import Candidate
+from assay.compare import curve
 from assay.compare.identity import Identity, identify
 from assay.config import Config
 from assay.evaluate.measure import Bench
@@ -57,6 +58,19 @@ def test_documents_of_an_arm_whose_state_is_given_up_count(tmp_path: Path) -> No
     assert len({kept.tests, given_up.tests, found().tests}) == 3
 
 
+ONE, OTHER = "http://10.0.0.5:8001/v1", "http://10.0.0.5:8002/v1"
+ADDRESSES: list[dict[str, Any]] = [{}, {"base_url": ONE}, {"base_url": OTHER}]
+DECIDES_NOTHING = {"at_once": 3, "timeout_s": 9, "consent": True, "key_env": "KEY"}
+
+
+def served(store: Store, vllm: dict[str, Any]) -> Bench:
+    config = Config.model_validate(
+        CONFIG | {"model": "m", "vllm": vllm or None, "generate": {"dtype": "float32"}}
+    )
+    engines = BatchEngines.of(config, store, Providers({}, store), "p")
+    return Bench(config, store.folder, store, engines)
+
+
 def test_a_vllm_server_at_another_address_is_another_comparison_where_it_answers(
     tmp_path: Path,
 ) -> None:
@@ -64,22 +78,26 @@ def test_a_vllm_server_at_another_address_is_another_comparison_where_it_answers
     arms = [saved(store, name, Agent(model=name)) for name in ("m", "other")]
     routed = make_routed(Rules(rules=(Rule(to=arms[0], pattern="tea"),), otherwise=arms[1]))
 
-    def found(agent: Agent, **vllm: Any) -> Identity:
-        config = Config.model_validate(
-            CONFIG | {"model": "m", "vllm": vllm or None, "generate": {"dtype": "float32"}}
-        )
-        engines = BatchEngines.of(config, store, Providers({}, store), "p")
+    def found(agent: Agent, vllm: dict[str, Any]) -> Identity:
         candidate = Candidate(agent, (), (), name="prompt")
-        bench = Bench(config, tmp_path, store, engines)
-        return identify("h", [candidate], bench, None, {})
+        return identify("h", [candidate], served(store, vllm), None, {})
 
-    one, other = "http://10.0.0.5:8001/v1", "http://10.0.0.5:8002/v1"
-    addresses: list[dict[str, Any]] = [{}, {"base_url": one}, {"base_url": other}]
     for agent in (Agent(model="m"), routed):
-        known = [found(agent, **at) for at in addresses]
+        known = [found(agent, vllm) for vllm in ADDRESSES]
         for name in ("comparison", "tests", "speeds"):
             assert len({getattr(identity, name) for identity in known}) == 3
-        more = {"at_once": 3, "timeout_s": 9, "consent": True, "key_env": "KEY"}
-        assert found(agent, base_url=one, **more) == known[1]
+        assert found(agent, ADDRESSES[1] | DECIDES_NOTHING) == known[1]
     for agent in (Agent(model="other"), Agent(kind="classical", model="tfidf:0")):
-        assert found(agent) == found(agent, base_url=one)
+        assert found(agent, {}) == found(agent, ADDRESSES[1])
+
+
+def test_and_so_it_is_of_a_point_of_a_learning_curve(tmp_path: Path) -> None:
+    store = Store(tmp_path / ".assay")
+
+    def kept(name: str, vllm: dict[str, Any]) -> Path:
+        return curve._Point.of(name, (), 0, (), served(store, vllm)).file
+
+    known = [kept("few-shot", vllm) for vllm in ADDRESSES]
+    assert len(set(known)) == 3
+    assert kept("few-shot", ADDRESSES[1] | DECIDES_NOTHING) == known[1]
+    assert len({kept("encoder", vllm) for vllm in ADDRESSES}) == 1
