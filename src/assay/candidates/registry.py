@@ -231,6 +231,8 @@ def asks_model(name: str, config: Config) -> bool:
     if name not in specs():
         return not is_remote(name)
     spec = specs()[name]
+    if not spec.is_possible(config):
+        return False
     if spec.estimate(config, _ANY_SIZES).answered_by == "model":
         return True
     return any(asks_model(arm, config) for arm, _ in spec.sends(config))

@@ -222,9 +222,12 @@ def changes(workspace: Workspace) -> Changes:
         known = now.keys() & before.config.keys()  # an older result does not have all
         earlier, later = ({name: one[name] for name in known} for one in (before.config, now))
         paths = differing(earlier, later)
-        engines = BatchEngines.of(project.config, project.store, project.providers, project.owner)
-        if not was_served(before, engines):
-            paths = [path for path in paths if path.partition(".")[0] != "vllm"]
+        if of_server := {"vllm", "vllm.base_url"} & set(paths):
+            store, providers = project.store, project.providers
+            if not was_served(
+                before, BatchEngines.of(project.config, store, providers, project.owner)
+            ):
+                paths = [path for path in paths if path not in of_server]
         of_cost = [is_cost(path, project.config) for path in paths]
         costs = any(of_cost) and _shares_opening(before, project.config)
         if not (costs and all(of_cost)) and paths:
