@@ -15,10 +15,11 @@ from assay.agent.providers import provider_of
 from assay.agent.routing import arm, paths
 from assay.compare.shared_results import bring_figures, share
 from assay.config import is_remote, split_reference
+from assay.errors import OutageError
 from assay.evaluate.measure import Bench
-from assay.evaluate.run import incomplete, measure_latency
+from assay.evaluate.run import Latency, incomplete, measure_latency
 from assay.example import Example
-from assay.generate.batch import Answer
+from assay.generate.batch import Answer, Request
 from assay.generate.stream_batch import StreamBatchEngine
 from assay.store.files import write_json
 
@@ -60,6 +61,9 @@ def measure_performance(
     """Time an agent on validation prompts; figures that are kept in `folder` are read back.
 
     One that an outage fell into is not kept: a comparison that is concluded anew takes it anew.
+
+    Raises:
+        OutageError: nothing was answered.
     """
     kept = bring_figures(bench.store, _file(folder, agent.id))
     if kept.exists():
@@ -89,9 +93,7 @@ def _timed(
     requests = bench.assemble(agent, prompts)
     answers = engine.answer(requests)
     each = (time.perf_counter() - start) / len(prompts)
-    latency = measure_latency(
-        requests, engine, LATENCY_PROMPTS, seconds=LATENCY_SECONDS, progress=bench.progress
-    )
+    latency = _latency(agent, requests, answers, bench, LATENCY_PROMPTS, LATENCY_SECONDS)
     whole = latency is not None and not incomplete(answers)
     answers = [answer for answer in answers if answer.has_answered]
     performance = Performance(
@@ -114,7 +116,8 @@ def _timed_route(
     The latency is that of whole requests, the deciding and every call included, of more prompts
     than otherwise: it is a mixture.
     """
-    asked = bench.measure(agent, validation).asked or ()
+    measured = bench.measure(agent, validation)
+    asked = measured.asked or ()
     calls = Counter(id for path in asked for id in path)
     shares = {id: count / len(validation) for id, count in calls.items()}
     agents = {id: arm(bench.store, id) for id in shares}
@@ -125,13 +128,8 @@ def _timed_route(
     start = time.perf_counter()
     paths(agent, prompts, bench.store)
     deciding = (time.perf_counter() - start) / len(prompts)
-    latency = measure_latency(
-        bench.assemble(agent, validation),
-        bench.engines.for_agent(agent),
-        ROUTED_LATENCY_PROMPTS,
-        seconds=ROUTED_LATENCY_SECONDS,
-        progress=bench.progress,
-    )
+    requests, few = bench.assemble(agent, validation), ROUTED_LATENCY_PROMPTS
+    latency = _latency(agent, requests, measured.answers, bench, few, ROUTED_LATENCY_SECONDS)
 
     def blended(name: str, ids: Collection[str] = shares) -> float | None:
         values = [(shares[id], getattr(parts[id], name)) for id in ids]
@@ -150,6 +148,33 @@ def _timed_route(
         asked=shares,
     )
     return performance, latency is not None and all(_file(folder, id).exists() for id in shares)
+
+
+def _latency(
+    agent: Agent,
+    requests: Sequence[Request],
+    answers: Sequence[Answer],
+    bench: Bench,
+    n: int,
+    seconds: float,
+) -> Latency | None:
+    """Of the requests that had an answer before; None where the model refuses them all.
+
+    Raises:
+        OutageError: none has one now, so that the holdout would be opened for nothing.
+    """
+    answered = [one for one, answer in zip(requests, answers, strict=True) if answer.has_answered]
+    engine = bench.engines.for_agent(agent)
+    latency = measure_latency(answered, engine, n, seconds=seconds, progress=bench.progress)
+    if latency is None and (answered or incomplete(answers)):
+        reason = next((a.error for a in answers if a.finish == "error"), "it answered before")
+        left = f"{agent.model} left every request unanswered while it was timed"
+        raise OutageError(
+            f"{left} ({reason}).",
+            plain=f"{left}.",
+            fix="The holdout is left as it is. Run the same command again once it answers.",
+        )
+    return latency
 
 
 def _usd(agent: Agent, answers: list[Answer], bench: Bench) -> float | None:

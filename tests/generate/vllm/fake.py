@@ -33,6 +33,7 @@ class FakeVllm:
     """A running server.
 
     Attributes:
+        base: the folder of the model that it holds.
         asked: bodies of completions, in order.
         loaded: adapters put beside the base, by name.
         open: answers under way.
@@ -121,7 +122,7 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
             if self.path == "/version":
                 self._send(200, {"version": fake.version})
                 return
-            lines = [{"id": base, "root": base, "max_model_len": fake.context}]
+            lines = [{"id": fake.base, "root": fake.base, "max_model_len": fake.context}]
             lines += [{"id": name, "root": path} for name, path in fake.loaded.items()]
             self._send(200, {"object": "list", "data": lines})
 
@@ -167,7 +168,7 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
             if fake.is_down(body):
                 self._refuse(500, "EngineCore has died")
                 return
-            if name != base and name not in fake.loaded:
+            if name != fake.base and name not in fake.loaded:
                 self._refuse(404, f"The model `{name}` does not exist.")
                 return
             if fake.misbehave == "429":

@@ -259,8 +259,8 @@ def test_a_server_that_is_down_is_not_asked_for_the_rest(
     assert len(server.asked) - before == len(rows) - 10
 
 
-def test_who_is_asked_and_what_stops_before_the_holdout_is_opened(
-    made: tuple[Project, FakeVllm], compared: Any, server: FakeVllm, tmp_path: Path
+def test_the_server_is_asked_for_its_base_and_for_adapters_beside_it(
+    made: tuple[Project, FakeVllm], compared: Any
 ) -> None:
     mine, _ = made
     store, config = mine.store, mine.config
@@ -271,12 +271,42 @@ def test_who_is_asked_and_what_stops_before_the_holdout_is_opened(
     ]
     other = VllmBatches(store, _vllm(mine), "other")
     assert not other.answers_for(tuned)
-    other_base = str(write_model(tmp_path / "other"))
-    with pytest.raises(ConfigError, match="has not loaded"):  # left out, the rest would be compared
-        VllmBatches(store, _vllm(mine), other_base).engine(other_base)
-    gone = Vllm(base_url="http://127.0.0.1:9/v1")
-    with pytest.raises(OutageError, match="did not answer"):
-        VllmBatches(store, gone, config.model).engine(config.model)
+
+
+@pytest.mark.parametrize("outage", ["gone", "another model", "dead", "dead while it is timed"])
+def test_an_outage_before_the_opening_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outage: str
+) -> None:
+    """Nor is the rest compared without what the server has."""
+    monkeypatch.setattr(server_answers, "BACKOFF_S", 0.0)
+    names = "  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n"
+    at = small_project(tmp_path, rows=ROWS, edit={names: ""}, tiny_embedder=True).root
+    with fake_vllm(str(tmp_path / "model")) as fake:
+        path = at / "assay.yaml"
+        port = 9 if outage == "gone" else fake.port
+        path.write_text(path.read_text() + f"vllm:\n  base_url: http://127.0.0.1:{port}/v1\n")
+        if outage == "another model":
+            fake.base = str(write_model(tmp_path / "other"))
+
+        class Dying(Silent):
+            def stage(self, doing: str, candidate: str) -> None:
+                if doing == "speed" and outage == "dead":
+                    fake.is_down = lambda body: True
+
+            def task(self, label: str, total: float | None, unit: str) -> Any:
+                if label == "measuring latency" and outage == "dead while it is timed":
+                    fake.is_down = lambda body: True
+                return super().task(label, total, unit)
+
+        kind = ConfigError if outage == "another model" else OutageError
+        with pytest.raises(kind):
+            assay.open(at).compare(reason="too early", progress=Dying())
+        assert assay.open(at).openings() == []
+        if outage.startswith("dead"):
+            fake.is_down = lambda body: False
+            result = assay.open(at).compare(reason="now").result
+            assert _named(result, "prompt").status == "complete"
+            assert [one.reason for one in assay.open(at).openings()] == ["now"]
 
 
 def test_a_server_on_another_machine_takes_consent(
