@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -13,7 +14,7 @@ from assay.evaluate.run import incomplete, run
 from assay.evaluate.server_answers import answer_by_server
 from assay.example import Message
 from assay.generate.batch import Answer, Request
-from assay.progress import SILENT
+from assay.progress import SILENT, Progress
 
 REQUESTS = [Request((Message("user", f"{number:02d}"),)) for number in range(12)]
 DOWN = Answer("", "error", error="away")
@@ -39,10 +40,21 @@ class Scripted:
             yield place, DOWN if text in self.failing else Answer(text.upper())
 
 
-def _run(engine: Scripted, folder: Path) -> list[Answer]:
+def _files(folder: Path) -> list[Path]:
+    return list(folder.glob("*/*.json"))
+
+
+def _run(engine: Scripted, folder: Path, progress: Progress = SILENT) -> list[Answer]:
     asked: Any = engine
     together = answer_by_server(asked, SILENT, lambda seconds: None)
-    return run(REQUESTS, asked, agent_id="a", folder=folder, batch_size=4, together=together)
+    return run(
+        *(REQUESTS, asked),
+        agent_id="a",
+        folder=folder,
+        batch_size=4,
+        together=together,
+        progress=progress,
+    )
 
 
 def test_what_was_answered_before_an_interrupt_is_not_asked_again(tmp_path: Path) -> None:
@@ -51,6 +63,24 @@ def test_what_was_answered_before_an_interrupt_is_not_asked_again(tmp_path: Path
     again = Scripted()
     assert [answer.text for answer in _run(again, tmp_path)] == [r.input for r in REQUESTS]
     assert sorted(again.asked) == [request.input for request in REQUESTS[7:]]
+
+
+def test_a_kill_loses_no_batch_of_which_all_has_come_back(tmp_path: Path) -> None:
+    """Also where one of its requests has failed and is asked again later."""
+    kept: list[int] = []
+
+    class Watched(Scripted):
+        def answer_each(self, requests: Iterable[Request]) -> Iterator[tuple[int, Answer]]:
+            for place, answer in super().answer_each(requests):
+                kept.append(sum(file.read_text().count('"stop"') for file in _files(tmp_path)))
+                yield place, answer
+            self.failing.clear()
+
+    engine, bar = Watched("01", "06", "08"), MagicMock()
+    assert not incomplete(_run(engine, tmp_path, bar))
+    advance = bar.task.return_value.__enter__.return_value.advance
+    assert kept[3:] == [0, 3, 3, 3, 3, 6, 6, 6, 6, 9, 10, 11]
+    assert sum(call.args[0] for call in advance.mock_calls) == len(REQUESTS)
 
 
 def test_an_outage_leaves_rows_that_the_next_run_asks_for(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ RETRIES, BACKOFF_S = 2, 1.0  # of an outage; the pause doubles
 OUTAGES = (ConnectionError, TimeoutError)
 OnBatch = Callable[[int, list[Answer]], None]
 AnswerBatches = Callable[[Sequence[Sequence[Request]], OnBatch, Path], bool]
-"""Answers several batches at once, and hands over each by its place as it is done; False: it has
-done nothing, for so few the engine alone is as good. It is told the folder of the run, which no
-other process works on meanwhile."""
+"""Answers several batches at once, and hands over each by its place as it is done, once more where
+it has asked again for what failed; False: it has done nothing, for so few the engine alone is as
+good. It is told the folder of the run, which no other process works on meanwhile."""
 FEWEST_TIMED = 3
 """Requests whose latency is measured, however long they take."""
 
@@ -158,8 +158,8 @@ def run(
             """Keep what was answered of a batch."""
             number, missing = todo[step]
             fresh = dict(zip(missing, given, strict=True))
+            bar.advance(len(fresh.keys() - answers.keys()))
             answers.update(fresh)
-            bar.advance(len(missing))
             good = {at: answer for at, answer in fresh.items() if answer.finish != "error"}
             kept[number] |= good
             if good and any(answer.has_answered for answer in kept[number].values()):

@@ -1,13 +1,15 @@
 """Batches of requests, answered together by a vLLM server (`assay.generate.vllm.batch`).
 
 The server is kept full: requests of all batches are sent as places become free, and a batch is
-handed over once its answers are there, or in part when the run is ended. What it leaves unanswered
-is asked again a bounded number of times; a server that is down is not asked for the rest.
+handed over once its last request has come back, or in part when the run is ended. What the server
+leaves unanswered is asked again a bounded number of times; one that is down is not asked for the
+rest.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -72,14 +74,14 @@ class _Batches:
         self.count, self.reason = sum(map(len, steps)), ""
 
     def ask(self) -> None:
-        """Ask for all that is not answered; hand over each batch that is then whole."""
+        """Ask for all that is not answered; hand over each batch of which all has come back."""
         left = [
             (number, place)
             for number, step in enumerate(self._steps)
             for place in range(len(step))
             if place not in self._found[number]
         ]
-        silent = 0
+        silent, under_way = 0, Counter(number for number, _ in left)
 
         def drawn() -> Iterator[Request]:
             for number, place in left:
@@ -95,7 +97,10 @@ class _Batches:
                     silent, self.reason = silent + 1, answer.error or "no reason given"
                 else:
                     silent = 0
-                    self._keep(number, place, answer)
+                    self._found[number][place] = answer
+                under_way[number] -= 1
+                if not under_way[number]:  # what failed is asked again; a kill costs no more
+                    self._hand_over(number)
 
     def count_failed(self) -> int:
         """How many are not answered."""
@@ -103,15 +108,12 @@ class _Batches:
 
     def give_up(self) -> None:
         """Hand over the batches of which something is missing."""
-        untried = not_tried(self.reason)
         for number, step in enumerate(self._steps):
-            found = self._found[number]
-            if len(found) < len(step):
-                failed = [self._failed.get((number, at), untried) for at in range(len(step))]
-                self._answered(number, [found.get(at, one) for at, one in enumerate(failed)])
+            if len(self._found[number]) < len(step):
+                self._hand_over(number)
 
-    def _keep(self, number: int, place: int, answer: Answer) -> None:
-        found = self._found[number]
-        found[place] = answer
-        if len(found) == len(self._steps[number]):
-            self._answered(number, [found[at] for at in range(len(found))])
+    def _hand_over(self, number: int) -> None:
+        answers, untried = self._found[number], not_tried(self.reason)
+        places = range(len(self._steps[number]))
+        failed = [self._failed.get((number, place), untried) for place in places]
+        self._answered(number, [answers.get(place, one) for place, one in enumerate(failed)])
