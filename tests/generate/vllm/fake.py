@@ -38,6 +38,7 @@ class FakeVllm:
         loaded: adapters put beside the base, by name.
         open: answers under way.
         takes_adapters: whether it was started with the variable that lets it.
+        before_load: called before an adapter is loaded.
         misbehave: what it does instead of answering: `429`, `cut`, `error` or nothing.
         is_down: for which completions it is.
         version: which vLLM it calls itself.
@@ -52,6 +53,7 @@ class FakeVllm:
     loaded: dict[str, str] = field(default_factory=dict)
     open: int = 0
     takes_adapters: bool = True
+    before_load: Callable[[], object] = lambda: None
     misbehave: str = ""
     is_down: Callable[[dict[str, Any]], bool] = lambda body: False
     version: str = "0.12.0"
@@ -150,6 +152,7 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
             return False
 
         def _load(self, body: dict[str, Any]) -> None:
+            fake.before_load()
             name, path = body["lora_name"], body["lora_path"]
             if name in fake.loaded:
                 self._refuse(400, f"The lora adapter '{name}' has already been loaded.")

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -188,6 +188,36 @@ def test_closing_a_stream_ends_it_at_the_server(fake: FakeVllm, engines: VllmPoo
     assert not reader.is_alive()
     assert not isinstance(got[-1], End)
     _soon(lambda: fake.open == 0)
+
+
+def test_closing_a_stream_ends_the_loading_of_its_adapter(
+    fake: FakeVllm, engines: VllmPool, tmp_path: Path
+) -> None:
+    id = _version(tmp_path / "state", fake.base, "lora", tmp_path / "made")
+    engine, go, loading = engines.engine(f"version:{id}"), Event(), Event()
+    fake.restart()
+
+    def hold() -> None:
+        loading.set()
+        go.wait(15)
+
+    fake.before_load = hold
+    got: list[Any] = []
+    stream = engine.chat(ASKED, (), LONG)
+    reader = Thread(target=lambda: got.extend(stream))
+    reader.start()
+    try:
+        assert loading.wait(10)
+        stream.close()  # type: ignore[attr-defined]
+        reader.join(5)
+        assert not reader.is_alive()
+        assert got == []
+    finally:
+        go.set()
+        reader.join(20)
+        fake.before_load = lambda: None
+        _soon(lambda: fake.loaded)
+        fake.restart()
 
 
 def test_a_stream_that_is_forgotten_is_closed_and_leaves_its_place(

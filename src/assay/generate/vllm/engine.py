@@ -33,7 +33,8 @@ class VllmEngine(ServerEngine):
         name: as the server knows it.
         context_length: tokens that prompt and answer may have together.
         weights: what its weights are known by: the base's hash, or the version's id.
-        reload: puts it beside the base once more, where the server has forgotten it.
+        reload: puts it beside the base once more, where the server has forgotten it, as a part of
+            a request that can be ended.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class VllmEngine(ServerEngine):
         tokenizer: Any,
         context_length: int,
         weights: str,
-        reload: Callable[[], None] | None = None,
+        reload: Callable[[ActiveRequest], None] | None = None,
     ) -> None:
         super().__init__(template, tokenizer)
         self.context_length = context_length
@@ -108,7 +109,7 @@ class VllmStream(Iterator[Piece | End]):
         reply = server.complete(body, self._active)
         if reply.status == 404 and engine.reload is not None:  # it was started again
             reply.close()
-            engine.reload()
+            engine.reload(self._active)
             reply = server.complete(body, self._active)
         if reply.status != 200:
             raise _refusal(reply.status, reply.read(), reply.header("retry-after"))

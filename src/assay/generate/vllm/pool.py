@@ -16,6 +16,7 @@ from threading import Lock
 from assay.config import Vllm
 from assay.errors import ModelError
 from assay.generate.base import BaseDescription, describe_base, load_version_template
+from assay.generate.remote.connection import ActiveRequest
 from assay.generate.vllm.engine import VllmEngine
 from assay.generate.vllm.server import ServedModel, VllmServer
 from assay.models.versions import load_version, version_bits, version_id
@@ -93,10 +94,11 @@ class VllmPool:
             )
         listed, name = self._find_model(base), f"assay-{version.id}"
 
-        def load() -> None:  # the server reads the files whenever it likes: they are kept by this
-            self.server.load_adapter(name, version.folder.resolve())
+        def load(active: ActiveRequest) -> None:
+            # The server reads the files whenever it likes: they are kept by this.
+            self.server.load_adapter(name, version.folder.resolve(), active)
 
-        load()
+        load(ActiveRequest())
         context = _context(listed)
         return VllmEngine(
             self.server, name, template, base.tokenizer, context, version.id, reload=load

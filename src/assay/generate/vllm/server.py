@@ -59,7 +59,7 @@ class VllmServer:
 
     def version(self) -> str:
         """Which vLLM it is; empty where it does not say."""
-        status, raw = self._ask("/version", None)
+        status, raw = self._ask("/version")
         with suppress(ValueError, KeyError, TypeError):
             if status == 200:
                 return str(json_reader.read(raw)["version"])
@@ -67,7 +67,7 @@ class VllmServer:
 
     def models(self) -> list[ServedModel]:
         """The bases and adapters that the server holds."""
-        status, raw = self._ask(f"{self._api}/models", None)
+        status, raw = self._ask(f"{self._api}/models")
         if status != 200:
             raise ModelError(
                 f"the vLLM server refuses the request (HTTP {status}).", where=self.url
@@ -84,14 +84,14 @@ class VllmServer:
         except (ValueError, KeyError, TypeError):
             raise ModelError("this is not a vLLM server.", where=self.url) from None
 
-    def load_adapter(self, name: str, folder: Path) -> None:
+    def load_adapter(self, name: str, folder: Path, active: ActiveRequest) -> None:
         """Put an adapter beside the base; that it is there already is as good.
 
         Raises:
             ModelError: the server does not take it.
         """
         body = {"lora_name": name, "lora_path": str(folder)}
-        status, raw = self._ask(f"{self._api}/load_lora_adapter", body)
+        status, raw = self._ask(f"{self._api}/load_lora_adapter", body, active)
         message = describe_error(raw)
         if status == 200 or "already been loaded" in message:
             return
@@ -129,9 +129,11 @@ class VllmServer:
             stream.fail()  # type: ignore[attr-defined]
         self._client.close()
 
-    def _ask(self, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
+    def _ask(
+        self, path: str, body: dict[str, Any] | None = None, active: ActiveRequest | None = None
+    ) -> tuple[int, bytes]:
         """Status and body of a whole reply."""
-        reply = self._send(path, body, ActiveRequest())
+        reply = self._send(path, body, active or ActiveRequest())
         try:
             status, raw = reply.status, reply.read()
         except WireError as error:
