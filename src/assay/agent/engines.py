@@ -107,6 +107,11 @@ class BatchEngines:
         """Version and address of the vLLM server that has answered here; empty: none has."""
         return "" if self._vllm is None else self._vllm.about
 
+    @property
+    def waits(self) -> int:
+        """How often a request has waited for the vLLM server, which had no room for it."""
+        return 0 if self._vllm is None else self._vllm.waits
+
     def check_server(self) -> None:
         """Refuse to measure by the vLLM server where the project has not agreed.
 

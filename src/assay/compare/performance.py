@@ -27,6 +27,7 @@ LATENCY_PROMPTS, LATENCY_SECONDS = 6, 5.0
 ROUTED_LATENCY_PROMPTS, ROUTED_LATENCY_SECONDS = 20, 15.0
 """Prompts that are asked one by one; fewer, once they have taken so long."""
 THROUGHPUT_PROMPTS = 24
+_BUSY = "The vLLM server had no room for a request that was timed: {} is not known."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Performance:
         p50_s, p95_s: at concurrency 1, assembling the request included, of `timed` requests.
         seconds_per_answer: of this machine, or of the project's vLLM server, at full load, the
             reciprocal of the throughput; what an answer costs. None where a provider's machine
-            answers, whose price is its own; of a route the part that falls on one's own machines.
+            answers, whose price is its own, and where a request waited for a server that had no
+            room for it; of a route the part that falls on one's own machines.
         prompt_tokens, completion_tokens: means; None where the engine does not count.
         asked: of a route, the share of the requests that each agent is asked, by its id; in a
             cascade they add up to more than 1.
@@ -60,7 +62,8 @@ def measure_performance(
 ) -> Performance:
     """Time an agent on validation prompts; figures that are kept in `folder` are read back.
 
-    One that an outage fell into is not kept: a comparison that is concluded anew takes it anew.
+    One that an outage or a wait for a busy server fell into is not kept: a comparison that is
+    concluded anew takes it anew.
 
     Raises:
         OutageError: nothing was answered.
@@ -85,16 +88,19 @@ def _file(folder: Path, agent: str) -> Path:
 def _timed(
     agent: Agent, validation: tuple[Example, ...], bench: Bench, _folder: Path
 ) -> tuple[Performance, bool]:
-    """The figures, and whether every prompt was answered or refused."""
+    """The figures, and whether every prompt was answered or refused, and none waited for room."""
     engine = bench.engines.for_agent(agent)
     at_once = engine.at_once if isinstance(engine, StreamBatchEngine) else 0
     prompts = validation[: max(THROUGHPUT_PROMPTS, at_once)]  # as many as a full load is
-    start = time.perf_counter()
+    waits, start = bench.engines.waits, time.perf_counter()
     requests = bench.assemble(agent, prompts)
     answers = engine.answer(requests)
-    each = (time.perf_counter() - start) / len(prompts)
+    each: float | None = (time.perf_counter() - start) / len(prompts)
+    if bench.engines.waits != waits:
+        bench.progress.say(_BUSY.format("the throughput"))
+        each = None
     latency = _latency(agent, requests, answers, bench, LATENCY_PROMPTS, LATENCY_SECONDS)
-    whole = latency is not None and not incomplete(answers)
+    whole = latency is not None and each is not None and not incomplete(answers)
     answers = [answer for answer in answers if answer.has_answered]
     performance = Performance(
         p50_s=latency.p50_s if latency else None,
@@ -158,13 +164,14 @@ def _latency(
     n: int,
     seconds: float,
 ) -> Latency | None:
-    """Of the requests that had an answer before; None where the model refuses them all.
+    """Of the requests that had an answer before; None where the model refuses them all, and where
+    one waited for room.
 
     Raises:
         OutageError: none has one now, so that the holdout would be opened for nothing.
     """
     answered = [one for one, answer in zip(requests, answers, strict=True) if answer.has_answered]
-    engine = bench.engines.for_agent(agent)
+    engine, waits = bench.engines.for_agent(agent), bench.engines.waits
     latency = measure_latency(answered, engine, n, seconds=seconds, progress=bench.progress)
     if latency is None and (answered or incomplete(answers)):
         reason = next((a.error for a in answers if a.finish == "error"), "it answered before")
@@ -174,6 +181,9 @@ def _latency(
             plain=f"{left}.",
             fix="The holdout is left as it is. Run the same command again once it answers.",
         )
+    if bench.engines.waits != waits:
+        bench.progress.say(_BUSY.format("the latency"))
+        return None
     return latency
 
 

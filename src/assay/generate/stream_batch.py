@@ -30,6 +30,9 @@ BUSY_WAITS, LONGEST_WAIT_S = 3, 30.0
 class StreamBatchEngine:
     """A `BatchEngine` over a `StreamEngine`. Tokens of answers are not told one by one.
 
+    Attributes:
+        waits: how often a request has waited for an engine that had no room for it.
+
     Args:
         identity: see `BatchEngine`.
         at_once: requests under way together.
@@ -48,6 +51,7 @@ class StreamBatchEngine:
         owner: str = "",
     ) -> None:
         self.engine, self.template, self.at_once = engine, template, at_once
+        self.waits = 0
         self._identity, self._is_confident, self._owner = dict(identity), is_confident, owner
 
     @property
@@ -113,6 +117,7 @@ class StreamBatchEngine:
                 return self._read(request, sampling, streams)
             except BusyError as error:
                 waits += 1
+                self.waits += 1
                 pause = min(error.retry_after_s, LONGEST_WAIT_S)
                 if waits > BUSY_WAITS or streams.is_closed.wait(pause):
                     return Answer("", "error", error=str(error))

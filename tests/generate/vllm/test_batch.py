@@ -7,7 +7,9 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from unittest.mock import Mock
 
@@ -23,6 +25,7 @@ from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
 from assay.agent.key_origins import check_origin
 from assay.agent.versions import find_version, load_agent
+from assay.compare.performance import measure_performance
 from assay.compare.result import CandidateResult, Result
 from assay.config import Config, Vllm
 from assay.errors import ConfigError, OutageError
@@ -30,6 +33,7 @@ from assay.evaluate import server_answers
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import run
 from assay.generate.batch import Request
+from assay.generate.stream import BusyError, End, Piece
 from assay.generate.stream_batch import StreamBatchEngine
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.generate.vllm.batch import VllmBatches
@@ -217,8 +221,11 @@ def test_an_interrupted_run_goes_on_where_it_was_with_as_many_at_once_as_are_set
     rows = list(mine.context().train)
     agent = Agent(model=mine.config.model, system_prompt="Which animal?", max_new_tokens=4)
 
+    once = Lock()
+
     def interrupt(body: dict[str, Any]) -> bool:
-        if len(server.asked) == 20:
+        # Several may come before one is looked at: none may see just 20.
+        if len(server.asked) >= 20 and once.acquire(blocking=False):
             _thread.interrupt_main()
         return False
 
@@ -307,6 +314,36 @@ def test_an_outage_before_the_opening_opens_nothing(
             result = assay.open(at).compare(reason="now").result
             assert _named(result, "prompt").status == "complete"
             assert [one.reason for one in assay.open(at).openings()] == ["now"]
+
+
+@pytest.mark.parametrize("busy_at", [None, "full load", "one by one"])
+def test_a_wait_for_a_busy_server_is_no_speed(
+    made: tuple[Project, FakeVllm],
+    server: FakeVllm,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    busy_at: str | None,
+) -> None:
+    mine, _ = made
+    said = Mock(wraps=Silent())
+    bench = replace(_bench(mine), progress=said)
+    agent, rows = Agent(model=mine.config.model, max_new_tokens=2), mine.context().validation[:4]
+    engine = bench.engines.for_agent(agent)
+    assert isinstance(engine, StreamBatchEngine)
+    chat, asked = engine.engine.chat, count()
+    first = {"full load": 0, "one by one": len(rows) + 1}.get(busy_at or "")
+
+    def busy_once(*given: Any) -> Iterator[Piece | End]:
+        if next(asked) == first:
+            raise BusyError("full", 0.0)
+        return chat(*given)
+
+    monkeypatch.setattr(engine.engine, "chat", busy_once)
+    speed = measure_performance(agent, tuple(rows), bench, tmp_path)
+    assert (speed.seconds_per_answer is None) == (busy_at == "full load")
+    assert (speed.p50_s is None) == (busy_at == "one by one")
+    assert said.say.call_count == (busy_at is not None)
+    assert len(list(tmp_path.rglob("*.json"))) == (busy_at is None)
 
 
 def test_a_server_on_another_machine_takes_consent(

@@ -78,6 +78,11 @@ class VllmBatches:
         return f"{self._version or 'of a version that it does not say'} at {self.settings.base_url}"
 
     @property
+    def waits(self) -> int:
+        """How often a request has waited for the server, which had no room for it."""
+        return sum(engine.waits for engine in self._engines.values())
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether the server is on another machine, as its address says: not at a loopback one."""
         parts = urlsplit(self.settings.provider().origin)
