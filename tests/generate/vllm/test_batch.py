@@ -25,6 +25,8 @@ from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
 from assay.agent.key_origins import check_origin
 from assay.agent.versions import find_version, load_agent
+from assay.candidates import registry
+from assay.candidates.shared import tuning
 from assay.compare.performance import measure_performance
 from assay.compare.result import CandidateResult, Result
 from assay.config import Config, Vllm
@@ -314,6 +316,22 @@ def test_an_outage_before_the_opening_opens_nothing(
             result = assay.open(at).compare(reason="now").result
             assert _named(result, "prompt").status == "complete"
             assert [one.reason for one in assay.open(at).openings()] == ["now"]
+
+
+def test_no_version_is_trained_for_a_server_that_cannot_measure_it(
+    made: tuple[Project, FakeVllm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, _ = made
+    context, train = mine.context(), Mock(side_effect=AssertionError)
+    monkeypatch.setattr(tuning, "train_version", train)
+    for url, kind in (("http://127.0.0.1:9/v1", OutageError), ("http://10.0.0.5/v1", ConfigError)):
+        config = mine.config.model_copy(update={"vllm": Vllm(base_url=url)})
+        engines = BatchEngines.of(config, mine.store, mine.providers, mine.owner)
+        with pytest.raises(kind, match=r"did not answer|has not agreed"):
+            registry.build(
+                "fine-tune", replace(context, bench=replace(context.bench, engines=engines))
+            )
+    train.assert_not_called()
 
 
 @pytest.mark.parametrize("busy_at", [None, "full load", "one by one"])

@@ -21,6 +21,7 @@ from assay.candidates.shared.training import train_version
 from assay.config import FineTuneSection
 from assay.config.training import SEEDS
 from assay.evaluate.stats import training_spread
+from assay.generate.vllm.adapters import will_go_beside_base
 from assay.quantities import say_count
 from assay.train.reinforce.figures import warnings_of
 from assay.train.session import TrainResult
@@ -35,8 +36,15 @@ def tune(
     Args:
         agent_of: the agent that answers with the version of an id.
         taught: what is trained on, where that is not what is asked (see `train_version`).
+
+    Raises:
+        ConfigError: the vLLM server that would measure them has not their base, or nobody has
+            agreed to it.
+        OutageError: it does not answer.
     """
-    settings = context.config.fine_tune
+    settings, engines = context.config.fine_tune, context.bench.engines
+    if engines.is_served(context.config.model) and will_go_beside_base(settings):
+        engines.for_agent(Agent(model=context.config.model))  # said before hours of training
     made: list[tuple[int, ConstraintChoice, TrainResult]] = []
 
     def train(seed: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay.config import FineTune
 from assay.models.trust import read_json
 from assay.models.versions import ADAPTER_CONFIG, LocalVersion
 
@@ -15,3 +16,8 @@ def goes_beside_base(version: LocalVersion) -> bool:
         return False
     config = read_json(version.folder / ADAPTER_CONFIG)
     return not config.get("use_dora") and int(config["r"]) <= RANKS[-1]
+
+
+def will_go_beside_base(settings: FineTune) -> bool:
+    """Whether what is trained with these settings will be one of them."""
+    return settings.adapter in ("lora", "rslora") and settings.embeddings == "frozen"
