@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.config import FineTune
+from assay.config.training import TrainingSettings
 from assay.models.trust import read_json
 from assay.models.versions import ADAPTER_CONFIG, LocalVersion
 
@@ -18,6 +18,6 @@ def goes_beside_base(version: LocalVersion) -> bool:
     return not config.get("use_dora") and int(config["r"]) <= RANKS[-1]
 
 
-def will_go_beside_base(settings: FineTune) -> bool:
+def will_go_beside_base(settings: TrainingSettings) -> bool:
     """Whether what is trained with these settings will be one of them."""
     return settings.adapter in ("lora", "rslora") and settings.embeddings == "frozen"
