@@ -88,10 +88,10 @@ class FormAndText(ABC, Generic[S, D]):
     ) -> None:
         self._context, self._draft, self._reopen, self._on_saved = context, draft, reopen, saved
         self._open = context.may("editor")
-        self._text, self._valid = draft.text, True
+        self._text, self._valid, self._turn = draft.text, True, 0
         self._saved: S | None = None  # what the stored text says
+        self._listed: Sequence[Problem] = ()  # problems that no field of the form tells
         self._is_typed = self._is_saving = False
-        self._turn = 0
         self._writing = asyncio.Lock()
         self._checked = asyncio.Event()  # the text as it is was looked at
         self._checked.set()
@@ -152,7 +152,6 @@ class FormAndText(ABC, Generic[S, D]):
         """Whether there is something to save."""
         return self._text != self._draft.text
 
-    @property
     def _is_gone(self) -> bool:
         """Whether the person has left, or the agent is shown anew."""
         return self._code.is_deleted
@@ -220,16 +219,19 @@ class FormAndText(ABC, Generic[S, D]):
             try:
                 await self._check(turn, show=show)
             finally:
-                if turn == self._turn:  # also where it failed: a save checks the text as well
+                if turn == self._turn and not self._checked.is_set():
+                    self._valid = True  # it failed: the save decides, which checks the text as well
                     self._checked.set()
+                    if not self._is_gone():
+                        self._show_state()
 
         background_tasks.create(wait(), name="check a draft", context=self._code.client)
 
     async def _check(self, turn: int, *, show: bool = False) -> None:
-        if turn != self._turn or self._is_gone:
+        if turn != self._turn or self._is_gone():
             return
         found = await self._parse(self._text)
-        if turn != self._turn or self._is_gone:  # typed on meanwhile, or left
+        if turn != self._turn or self._is_gone():  # typed on meanwhile, or left
             return
         self._valid = not found.problems
         if not self.is_changed:
@@ -244,6 +246,7 @@ class FormAndText(ABC, Generic[S, D]):
 
     def _show_problems(self, problems: Sequence[Problem], listed: Sequence[Problem]) -> None:
         """Mark the lines of all problems, and list those that no field of the form tells."""
+        self._listed = listed
         placed = {p.line: p.message for p in problems if p.line is not None}
         lines = self._text.count("\n") + 1
         marks = [
@@ -290,26 +293,43 @@ class FormAndText(ABC, Generic[S, D]):
         self._state.text = words
         if self._open:
             self._keep.set_enabled(not self._is_saving)
-            self._undo.set_enabled(self.is_changed or self._controls.is_refused)
+            is_begun = self.is_changed or self._controls.is_refused
+            self._undo.set_enabled(is_begun and not self._is_saving)
             ask_before_leaving(self.is_changed)
 
-    async def _agree_to_save(self) -> bool:
+    async def _agree_to_save(self, content: str) -> bool:
         """Whether what follows from a save was agreed to, of a text that can be saved."""
         return True
+
+    def _tell_why_not(self) -> None:
+        """Say why nothing is saved, and lead to the field, or to the line of what was typed."""
+        if not self.is_changed or self._controls.name_wrong() or not self._listed:
+            advise(f"{self._state.text}.")
+            self._controls.lead_to_wrong()
+            return
+        first = self._listed[0]
+        advise(f"{self._state.text}: {on_page(str(first))}")
+        if first.line is not None:
+            self._code.reveal_line(first.line)
 
     async def _save(self) -> None:
         """Save what is shown. The button is never disabled for what stands in the form: a field
         sends what was typed when it is left, which a press of the button may be the first to do."""
-        async with self._writing:
-            pass  # what was changed last is being put into the text
-        await self._checked.wait()
-        if not self.is_changed or not self._valid or self._controls.is_refused:
-            advise(f"{self._state.text}.")
-            self._controls.lead_to_wrong()
+        while self._writing.locked() or not self._checked.is_set():
+            async with self._writing:
+                pass  # what was changed last is being put into the text
+            await self._checked.wait()
+        if self._is_gone():  # discarded meanwhile
             return
-        if not await self._agree_to_save():
+        if not self.is_changed or not self._valid or self._controls.is_refused:
+            self._tell_why_not()
             return
         typed, sent = self._message.value or "", self._text
+        if not await self._agree_to_save(sent) or self._is_gone():
+            return
+        if self._text != sent:
+            advise("The text has changed since you pressed Save. Nothing was saved; save again.")
+            return
         self._is_saving = True
         self._show_state()
         try:
@@ -320,8 +340,10 @@ class FormAndText(ABC, Generic[S, D]):
             now = None
         finally:
             self._is_saving = False
-            if not self._is_gone:
+            if not self._is_gone():
                 self._show_state()
+        if self._is_gone():
+            return
         if now is None:
             await self._resolve_conflict()
             return
@@ -334,8 +356,6 @@ class FormAndText(ABC, Generic[S, D]):
         Args:
             sent, typed: the text and the message that were saved.
         """
-        if self._is_gone:
-            return
         async with self._writing:
             self._draft = now
             if self._text == sent:
@@ -345,8 +365,9 @@ class FormAndText(ABC, Generic[S, D]):
         if self._message.value == typed:
             self._message.value = ""
         self._saved = (await self._parse(now.text)).value
-        self._check_later(show=False)
-        await self._on_saved(now)
+        if not self._is_gone():
+            self._check_later(show=False)
+            await self._on_saved(now)
 
     async def _leave(self) -> None:
         ask_before_leaving(False)
@@ -354,7 +375,7 @@ class FormAndText(ABC, Generic[S, D]):
 
     async def _watch_others(self) -> None:
         now = await self._read()
-        if self._is_gone or self._is_saving:
+        if self._is_gone() or self._is_saving:
             return
         differs = now.hash != self._draft.hash
         self._others.text = f"{self._describe_save(now)} in the meantime." if differs else ""
@@ -372,24 +393,6 @@ class FormAndText(ABC, Generic[S, D]):
         elif chosen == "mine":
             self._draft = theirs
             await self._save()
-
-
-def open_editor(what: str, show: Callable[[Refresh], Awaitable[None]]) -> None:
-    """Show an editor, which is large, once the page is there.
-
-    Args:
-        what: is being done until then, as "Reading the agent".
-        show: shows what is edited; it is given what shows it anew.
-    """
-    shown = ui.element("div").classes("stack gap")
-
-    async def reopen() -> None:
-        with w.refill(shown):
-            await show(reopen)
-
-    with shown:
-        w.waiting(what)
-    ui.timer(0.05, reopen, once=True)
 
 
 _EDITOR = files("assay.studio.shared").joinpath("editor.js").read_text(encoding="utf-8")

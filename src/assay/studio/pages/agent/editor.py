@@ -112,7 +112,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
                 wanted, self._to_count = self._to_count, None
                 async with _COUNTING:
                     tokens = await self._context.read(drafts.tokens, wanted)
-                if self._is_gone:
+                if self._is_gone():
                     return
                 self._form.show_tokens(tokens)
         finally:
@@ -152,7 +152,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
                     shown.set_visibility(False)
                     raise
                 finally:
-                    if not self._is_gone:
+                    if not self._is_gone():
                         try_button.enable()
                 took.text = describe_reply(reply)
                 with called:
@@ -161,7 +161,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
                     show_passages(reply)
 
             def show(so_far: str) -> None:
-                if self._is_gone:
+                if self._is_gone():
                     raise asyncio.CancelledError  # nobody reads on: the engine is free again
                 answer.text = so_far
 

@@ -25,8 +25,8 @@ from assay.studio.frame import Page
 from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
 from assay.studio.session import PageContext, Refresh, action
-from assay.studio.shared.form_and_text import open_editor
 from assay.studio.shared.names import plain_label, plain_labels, typed_term
+from assay.studio.shared.opening import open_editor
 from assay.studio.shared.verdict import find_recommended
 from assay.studio.words import format_time
 

@@ -28,8 +28,9 @@ from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.session import PageContext, Refresh, action, is_admin
 from assay.studio.shared.another_project import another_project
-from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
+from assay.studio.shared.form_and_text import FormAndText, ParsedText
 from assay.studio.shared.job_progress import show_edits_meanwhile
+from assay.studio.shared.opening import open_editor
 from assay.studio.shared.unused_labels import advise_of_prompt, tell_unused_labels
 from assay.studio.words import format_time
 
@@ -154,8 +155,10 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
     async def _read(self) -> SettingsDraft:
         return await self._context.do(read_settings)
 
-    async def _agree_to_save(self) -> bool:
-        found = await self._context.do(validate_settings, self._text)
+    async def _agree_to_save(self, content: str) -> bool:
+        found = await self._context.do(validate_settings, content)
+        if self._is_gone():
+            return False
         return not found.stops or await confirm(
             "Save settings that the examples do not fit?", " ".join(found.stops), "Save anyway"
         )
