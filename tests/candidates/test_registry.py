@@ -17,6 +17,20 @@ from assay.train.methods import registry
 from assay.train.methods.spec import MethodSpec
 
 
+def _config(**more: Any) -> Config:
+    return Config.model_validate(
+        {
+            "name": "test",
+            "task": "label",
+            "data": {"file": "data.csv"},
+            "candidates": ["prompt"],
+            "graders": [{"name": "exact"}],
+            "primary": "exact",
+            **more,
+        }
+    )
+
+
 def test_candidates_are_grouped_by_what_they_need_cheapest_first() -> None:
     names = ["fine-tune", "classifier", "few-shot", "not installed", "prompt", "remote"]
     assert list(group_by_need(names).items()) == [
@@ -33,11 +47,31 @@ def test_every_candidate_is_in_one_group() -> None:
 
 
 def test_what_is_the_same_with_more_rows_has_no_learning_curve() -> None:
-    flat = {name for name, spec in specs().items() if not spec.learns_from_rows}
-    assert flat == {"prompt", "rag", "quote", "remote"}
-    check_learns("fine-tune")
+    config = _config()
+    flat = {name for name, spec in specs().items() if not spec.learns_from_rows(config)}
+    always = {"prompt", "rag", "quote", "remote", "baseline-majority"}
+    assert flat == {*always, "cascade", "rules"}
+    check_learns("fine-tune", config)
     with pytest.raises(UsageError, match="prompt does not learn from examples"):
-        check_learns("prompt")
+        check_learns("prompt", config)
+
+
+@pytest.mark.parametrize(
+    ("route", "name", "learns"),
+    [
+        ({"cheap": "prompt", "strong": "remote"}, "cascade", False),
+        ({"cheap": "prompt", "strong": "support@2"}, "cascade", False),
+        ({"cheap": "classifier", "strong": "remote"}, "cascade", True),
+        ({"cheap": "prompt", "strong": "remote"}, "router", True),
+        ({"rules": [{"longer_than": 9, "to": "remote"}], "otherwise": "prompt"}, "rules", False),
+        ({"rules": [{"longer_than": 9, "to": "few-shot"}], "otherwise": "prompt"}, "rules", True),
+        ({"rules": [{"labels": ["a"], "to": "remote"}], "otherwise": "prompt"}, "rules", True),
+    ],
+)
+def test_a_route_learns_where_an_arm_does_or_it_trains_a_model_itself(
+    route: dict[str, Any], name: str, learns: bool
+) -> None:
+    assert specs()[name].learns_from_rows(_config(route=route)) == learns
 
 
 def test_a_package_s_method_that_learns_documents_is_reckoned_as_one(

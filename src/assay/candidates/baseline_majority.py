@@ -19,6 +19,7 @@ SPEC = CandidateSpec(
     estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="rows"),
     baseline=True,
     floor=True,
+    learns_from_rows=lambda config: False,  # more rows make it no better
 )
 
 

@@ -13,6 +13,7 @@ from assay.candidates.shared.arms import (
     arm_scores,
     cheap_and_strong,
     estimate_route,
+    learns,
     route_candidate,
     two_arms,
     warnings_of,
@@ -36,6 +37,7 @@ SPEC = CandidateSpec(
     estimate=estimate,
     needs=(ARMS,),
     sends=lambda config: [(arm, MEASURED) for arm in cheap_and_strong(config)],
+    learns_from_rows=lambda config: learns(cheap_and_strong(config), config),
 )
 
 

@@ -15,7 +15,7 @@ SPEC = CandidateSpec(
         prompted(config, sizes), answer_tokens=unshown_answer_tokens(config, sizes)
     ),
     proposed=True,
-    learns_from_rows=False,
+    learns_from_rows=lambda config: False,
 )
 
 

@@ -22,7 +22,7 @@ SPEC = CandidateSpec(
     ),
     needs=(DOCUMENTS,),
     proposed=True,
-    learns_from_rows=False,
+    learns_from_rows=lambda config: False,
 )
 
 

@@ -148,7 +148,7 @@ def check_name(name: str) -> None:
     raise UsageError(f"there is no candidate {name!r}.", fix=f"Choose from: {', '.join(specs())}.")
 
 
-def check_learns(name: str) -> None:
+def check_learns(name: str, config: Config) -> None:
     """Refuse a candidate that is the same with more training rows.
 
     Raises:
@@ -156,7 +156,7 @@ def check_learns(name: str) -> None:
         ConfigError: as `check_name`.
     """
     check_name(name)
-    if not specs()[name].learns_from_rows:
+    if not specs()[name].learns_from_rows(config):
         raise UsageError(
             f"{name} does not learn from examples, so that it has no learning curve.",
             fix="Choose a candidate that does, such as fine-tune or few-shot.",

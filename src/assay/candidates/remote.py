@@ -41,7 +41,7 @@ SPEC = CandidateSpec(
     estimate=estimate,
     needs=(PROVIDER,),
     sends=lambda config: [(model, MEASURED) for model in [config.remote] if model is not None],
-    learns_from_rows=False,
+    learns_from_rows=lambda config: False,
 )
 
 

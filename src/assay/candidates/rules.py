@@ -7,7 +7,7 @@ from dataclasses import replace
 from assay.agent.agent import make_routed
 from assay.agent.route import Rule, Rules
 from assay.candidates.building import Candidate, Context, Trial
-from assay.candidates.shared.arms import build_arm, estimate_route, route_candidate
+from assay.candidates.shared.arms import build_arm, estimate_route, learns, route_candidate
 from assay.candidates.spec import MEASURED, RULES, CandidateSpec
 from assay.config import Config, RouteSection
 from assay.errors import ConfigError
@@ -23,6 +23,7 @@ SPEC = CandidateSpec(
     estimate=lambda config, sizes: estimate_route(config, sizes, _arms(config)),
     needs=(RULES,),
     sends=lambda config: [(arm, MEASURED) for arm in _arms(config)],
+    learns_from_rows=lambda config: _has_labels(config.route) or learns(_arms(config), config),
 )
 
 
@@ -61,9 +62,14 @@ def _arms(config: Config) -> list[str]:
     return list(dict.fromkeys(arm for arm in arms if arm is not None))
 
 
+def _has_labels(route: RouteSection | None) -> bool:
+    """Whether a rule goes by labels, which a classifier learns from the rows."""
+    return route is not None and any(rule.labels for rule in route.rules)
+
+
 def _classifier(context: Context, route: RouteSection) -> str | None:
     """Blob of the classifier that rules with labels ask."""
-    if not any(rule.labels for rule in route.rules):
+    if not _has_labels(route):
         return None
     if context.config.task != "label":
         raise ConfigError(

@@ -388,7 +388,7 @@ class CandidateSpec:
     floor: bool = False
     proposed: bool = False
     answers_from_rows: bool = False
-    learns_from_rows: bool = True
+    learns_from_rows: Callable[[Config], bool] = lambda config: True
     version: str = ""
     combines: tuple[str, str, str] | None = None
 

@@ -105,7 +105,7 @@ def curve(
 ) -> LearningCurve:
     """Measure every size and repeat, then forecast."""
     sizes = curve_sizes(len(train))
-    registry.check_learns(name)
+    registry.check_learns(name, bench.config)
     points = [
         [
             _Point.of(name, nested(train, seed)[:size], seed, validation, bench)

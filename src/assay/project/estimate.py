@@ -392,7 +392,7 @@ def curve_seconds(candidate: str, config: Config, sizes: Sizes) -> float:
     Raises:
         UsageError: there is no such candidate, or it does not learn from examples.
     """
-    check_learns(candidate)
+    check_learns(candidate, config)
     whole = building_seconds(candidate, config, sizes)
     # The time of a point is taken to be in proportion to its rows, with a tenth that is fixed.
     shares = [0.1 + 0.9 * rows / sizes.train for rows in curve_sizes(sizes.train)]

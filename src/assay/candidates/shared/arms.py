@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -181,6 +181,13 @@ def cheap_and_strong(config: Config) -> list[str]:
     route = config.route
     arms = (route.cheap, route.strong) if route is not None else ()
     return [arm for arm in arms if arm is not None]
+
+
+def learns(arms: Iterable[str], config: Config) -> bool:
+    """Whether one of some arms is another one with more training rows; saved agents are not, and
+    routes cannot be arms."""
+    known = [arm for arm in arms if arm in registry.specs() and not registry.is_route(arm)]
+    return any(registry.specs()[arm].learns_from_rows(config) for arm in known)
 
 
 def arm_scores(arms: Sequence[Arm]) -> tuple[Floats, list[int]]:

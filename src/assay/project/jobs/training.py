@@ -125,7 +125,7 @@ def _checked(workspace: Workspace, options: JobOptions) -> Project:
                 f"{options.trials} is not a valid number of settings to try.", fix="Try 1 to 200."
             )
     elif isinstance(options, CurveOptions):
-        check_learns(options.candidate)
+        check_learns(options.candidate, project.config)
     else:
         if options.effort not in EFFORTS:
             raise UsageError(f"there is no effort {options.effort!r}.")

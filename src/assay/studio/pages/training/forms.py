@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from assay.candidates.registry import specs, taking_part
+from assay.candidates.registry import plain_name, specs, taking_part
 from assay.compare.report import wording
 from assay.errors import AssayError, UsageError
 from assay.project import comparisons
@@ -180,9 +180,9 @@ async def _ask_curve(context: PageContext) -> None:
     assert config is not None
     there = {name: specs()[name] for name in [*taking_part(config), "fine-tune"]}
     names = {
-        name: spec.title.capitalize()
+        name: plain_name(name) or name
         for name, spec in there.items()
-        if spec.learns_from_rows and not spec.floor
+        if spec.learns_from_rows(config)
     }
     first = "fine-tune"
     if first not in config.candidates:
