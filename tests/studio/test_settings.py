@@ -120,7 +120,7 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
         expect(page.get_by_text("only an admin can change")).to_be_visible()
         expect(refused).to_be_visible()
         page.keyboard.press("Control+s")
-        expect(page.locator(".notice")).to_contain_text("This cannot be saved yet")
+        expect(page.locator(".notice")).to_contain_text("This cannot be saved yet: line ")
         page.get_by_role("button", name="Discard").click()
         expect(page.get_by_text("No unsaved changes")).to_be_visible()
     assert (up.folder / "assay.yaml").read_text() == before
