@@ -657,7 +657,9 @@ def test_a_new_holdout_must_be_new_and_large_enough(
     assert verify_split(place.split) == first
 
 
-def test_rows_that_a_new_holdout_leaves_out_are_named(place: Place) -> None:
+def test_rows_that_a_new_holdout_leaves_out_are_named(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place.put("data.jsonl", rows(100))
     place.prepare(config())
     place.put("new.jsonl", rows(25, start=1000))
@@ -670,6 +672,11 @@ def test_rows_that_a_new_holdout_leaves_out_are_named(place: Place) -> None:
     with pytest.raises(DataError, match=said) as refused:
         place.renew(config(), "new.jsonl")
     assert "Line 27: the output is empty. Fill it in" in refused.value.what
+    assert refused.value.fix == "Correct these rows, or collect more."
+    with monkeypatch.context() as full:  # of warnings, before the first row that is wrong
+        full.setattr("assay.data.checks.PROBLEMS_SHOWN", 1)
+        with pytest.raises(DataError, match=r"learn \(2\)\. Correct") as refused:
+            place.renew(config(), "new.jsonl")
     assert refused.value.fix == "Correct these rows, or collect more."
     one_class = [row | {"a": "label0"} for row in rows(3, start=1000)]
     place.put("new.jsonl", [*one_class, *broken])

@@ -132,15 +132,15 @@ def renew(
             train, validation, the quarantine or a holdout held.
     """
     source = ExampleSource(config, root, template, context_length, progress)
-    present = verify_split(folder)
-    found = source.gather(holdout=False)
+    present, found = verify_split(folder), source.gather(holdout=False)
+    had = found.rejected
     fresh, left_out, wrong = source.read_new(file, found)
     if len(fresh) < LEAST_NEW_EXAMPLES:
         raise DataError(
             f"{say_count(len(fresh), 'usable new example')}; a new holdout needs at least "
             f"{LEAST_NEW_EXAMPLES}. {' '.join((*left_out, *wrong))}".rstrip(),
             where=str(file),
-            fix="Correct these rows, or collect more." if wrong else "Collect more.",
+            fix="Correct these rows, or collect more." if found.rejected > had else "Collect more.",
         )
     former = _recycled(folder)
     if config.data.holdout is not None or present.generation > 1:

@@ -133,7 +133,7 @@ class ExampleSource:
     ) -> tuple[list[Example], list[str], list[str]]:
         """The usable examples of a new holdout's file, added to `found` as `read` does; a sentence
         for each cause that leaves fewer of them than the file has rows; and what is wrong with the
-        first rows that cannot be used, which holds words of theirs."""
+        first rows that cannot be used, which holds words of theirs, as far as the report has it."""
         (fresh, report), told = self.read(address, found), []
         of = f"of the {report.rows} rows of the new holdout's file"
         if report.rejected:
