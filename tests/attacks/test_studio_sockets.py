@@ -210,6 +210,9 @@ def test_an_event_that_is_told_again_counts_once(up: Studio) -> None:
             tell(socket, 1, named, "rolf", of="the page, loaded again")
             tell(socket, 2, add, of="the page, loaded again")
             wait_for_person(up, socket, "rolf")
+            tell(socket, 3, named, "remy", of="the page, loaded again")
+            tell(socket, 4, add)  # of the first document, which is still there
+            socket.heard(SILENCE_S)
     names = [person.name for person in people.people(Workspace(up.folder))]
     assert [name for name in names if name[0] == "r"] == ["rolf", "rosa", "rudi"]
 

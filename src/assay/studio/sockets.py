@@ -36,6 +36,8 @@ CHECKED_EVERY_S = 0.5
 MAY_LOG = {"debug", "info", "warning", "error"}
 LONGEST_LINE = 500
 LONGEST_ID = 64
+DOCUMENTS = 16
+"""So many of a page are told apart; a browser opens one again, and goes back, seldom."""
 LINES_A_MINUTE = 20
 _OF_A_PAGE = re.compile(r"/_nicegui/client/([^/]+)/")
 _RELOAD = {"code": "window.location.reload()"}
@@ -50,7 +52,7 @@ class Sockets:
         self._workspace = workspace
         self._sio = core.sio
         self._lines = Allowance(LINES_A_MINUTE, 60.0)
-        self._heard: WeakKeyDictionary[Client, tuple[str, int]] = WeakKeyDictionary()
+        self._heard: WeakKeyDictionary[Client, dict[str, int]] = WeakKeyDictionary()
 
     def guard(self) -> None:
         """Put a check before each of NiceGUI's handlers, and watch over sessions."""
@@ -136,11 +138,12 @@ class Sockets:
             return False
         if not isinstance(document, str) or len(document) > LONGEST_ID:
             return False
-        before, last = self._heard.get(client, ("", 0))
-        if document == before and nth <= last:
-            return False
-        self._heard[client] = document, nth
-        return True
+        heard = self._heard.setdefault(client, {})
+        last = heard.pop(document, 0)
+        heard[document] = max(last, nth)
+        if len(heard) > DOCUMENTS:
+            del heard[next(iter(heard))]  # the one that has said nothing for the longest time
+        return nth > last
 
     def _log(self, message: dict[str, Any]) -> None:
         level, text = message.get("level"), message.get("message")
