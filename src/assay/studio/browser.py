@@ -16,10 +16,10 @@ _SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 """NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
 _LEAD = """(id) => setTimeout(() => {
-  if (document.activeElement.matches("input, textarea")) return;
   const button = getHtmlElement(id), form = button?.closest(".card, .q-card");
   const wrong = form?.querySelector(".q-field--error, .bad[role=alert]:not(:empty)");
   for (let box = wrong; (box = box?.parentElement?.closest("details")); ) box.open = true;
+  if (document.activeElement.matches("input, textarea, [contenteditable=true]")) return;
   wrong?.scrollIntoView({ block: "center" });
   wrong?.querySelector("input, textarea, [tabindex='0']")?.focus({ preventScroll: true });
 }, 50)"""
