@@ -16,6 +16,10 @@ from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 
+_LISTENER = """(id) => mounted_app.elements[id.slice(1)].events
+  .find((one) => one.type === "click").listener_id"""
+"""What a click on a button names, wherever it is sent."""
+
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
@@ -68,8 +72,9 @@ def test_what_was_typed_and_then_pressed_reaches_the_server(
         here.open("/settings")
         requests = page.get_by_label("Requests per month")
         save = page.get_by_role("button", name="Save", exact=True)
+        pressed = str(page.evaluate(_LISTENER, save.get_attribute("id")))
         requests.fill("500")
-        expect(save).to_be_enabled()
+        expect(page.get_by_text("Unsaved changes", exact=True)).to_be_visible()
 
         def wait_for_loss(of: str) -> None:
             end = time.monotonic() + PATIENCE_MS / 1000
@@ -80,9 +85,8 @@ def test_what_was_typed_and_then_pressed_reaches_the_server(
         line.dying = True
         requests.fill(typed)
         wait_for_loss(typed)
-        line.lost.clear()
         save.click()
-        wait_for_loss('"event"')
+        wait_for_loss(pressed)
         line.die()
         expect(page.get_by_text("No unsaved changes")).to_be_visible()
         expect(requests).to_have_value(typed)
@@ -91,8 +95,23 @@ def test_what_was_typed_and_then_pressed_reaches_the_server(
     assert f"monthly_requests: {typed}" in (up.folder / "assay.yaml").read_text()
 
 
-def test_whoever_loses_what_was_typed_is_told(browser: Browser, up: Studio) -> None:
-    """The server has forgotten the page, as it does after a while or when it is started anew."""
+def test_what_is_too_long_is_told_and_stops_nothing(browser: Browser, up: Studio) -> None:
+    with signed_in(browser, up, "editor") as visitor:
+        page = visitor.open("/settings")
+        page.get_by_label("System prompt", exact=True).fill("文" * 400_000)
+        expect(page.locator("#too_long_message_popup")).to_be_visible()
+        page.get_by_label("Requests per month").fill("700")
+        expect(page.get_by_text("Unsaved changes", exact=True)).to_be_visible()
+
+
+_FORGOTTEN = "socket.io.opts.query.client_id = 'forgotten'"
+_MISSED = "window.nextMessageId = -1"
+
+
+@pytest.mark.parametrize("lost", [_FORGOTTEN, _MISSED], ids=["the page", "what was to be shown"])
+def test_whoever_loses_what_was_typed_is_told(browser: Browser, up: Studio, lost: str) -> None:
+    """The server has forgotten a page after a while or when it is started anew, or what it would
+    have shown on it."""
     line = Line()
     with signed_in(browser, up, "editor") as visitor:
         here = tab(visitor.page.context, up.url)
@@ -101,7 +120,7 @@ def test_whoever_loses_what_was_typed_is_told(browser: Browser, up: Studio) -> N
         here.open("/settings")
         page.get_by_label("Requests per month").fill("600")
         expect(page.get_by_text("Unsaved changes", exact=True)).to_be_visible()
-        page.evaluate("socket.io.opts.query.client_id = 'forgotten'")
+        page.evaluate(lost)
         line.die()
         told = page.get_by_text("this page was loaded again, without what was not saved.")
         expect(told).to_be_visible()

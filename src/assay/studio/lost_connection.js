@@ -7,6 +7,11 @@
 //
 // A page that the server has forgotten meanwhile is loaded again by NiceGUI, and says so.
 {
+  // Bytes of an event. NiceGUI puts a line for the log, which nobody acknowledges, in the place of a
+  // message of more than 999,900 characters; the server closes a socket for one of more than 2^20 bytes
+  // (FRAME_BYTES in server.py). Either would be told again without end.
+  const LONGEST = 999_000;
+  const TOLD_WITHIN_MS = 60_000; // later, a page is one that a person opens
   const open = window.io;
   window.io = (address, options) => {
     const socket = open(address, options);
@@ -19,9 +24,19 @@
         while (unheard[0]?.nth <= event.nth) unheard.shift();
       });
 
+    // As NiceGUI shows it.
+    const refuse = () => {
+      const popup = document.getElementById("too_long_message_popup");
+      popup.ariaHidden = false;
+      clearTimeout(window.tooLongMessageTimerId);
+      window.tooLongMessageTimerId = setTimeout(() => (popup.ariaHidden = true), 5000);
+    };
+
     socket.emit = (name, ...rest) => {
       if (name !== "event") return emit(name, ...rest);
-      const event = { ...rest[0], document: window.documentId, nth: ++count };
+      const event = { ...rest[0], document: window.documentId, nth: count + 1 };
+      if (new Blob([JSON.stringify(event)]).size > LONGEST) return refuse();
+      count += 1;
       unheard.push(event);
       return tell(event);
     };
@@ -35,13 +50,21 @@
       options.query.implicit_handshake = true;
     });
 
+    // What NiceGUI loads a page again for; this comes before its own handlers.
+    const mark = () => {
+      if (count > 0) sessionStorage.assayLoadedAgain = JSON.stringify([location.pathname, Date.now()]);
+    };
     socket.on("connect_error", (error) => {
-      const isLoadedAgain = ["Implicit handshake failed", "timeout"].includes(error.message);
-      if (isLoadedAgain && count > 0) sessionStorage.assayLoadedAgain = "yes";
+      if (["Implicit handshake failed", "timeout"].includes(error.message)) mark();
+    });
+    socket.on("run_javascript", (message) => {
+      if (message.code.includes("reloading because outbox rewind failed")) mark();
     });
     socket.once("connect", () => {
-      if (!sessionStorage.assayLoadedAgain) return;
+      const [path, since] = JSON.parse(sessionStorage.assayLoadedAgain ?? "[]");
       delete sessionStorage.assayLoadedAgain;
+      // Else it led elsewhere, to the sign-in page or to an error of the browser.
+      if (path !== location.pathname || Date.now() - since > TOLD_WITHIN_MS) return;
       Quasar.Notify.create({
         message: "The connection was lost for too long: this page was loaded again, without what was not saved.",
         type: "warning", position: "top", timeout: 0, multiLine: true, classes: "notice",
