@@ -74,6 +74,9 @@ def remote_project(folder: Path, port: int) -> Workspace:
         "consent": True,
         "private_network": True,
         "retries": 0,
+        # Tests hold answers back until something has happened, on machines that do other work.
+        "timeout_s": 300.0,
+        "stall_s": 300.0,
         "prices": {"big-1": {"input": 1.0, "output": 2.0}},
     }
     file = folder / "assay.yaml"

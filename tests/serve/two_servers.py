@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from assay.project.workspace import Workspace
-from tests.generate.remote.provider import ProviderServer, delta, serving, streamed
+from tests.generate.remote.provider import ProviderServer, Reply, delta, serving, streamed
 from tests.many_rows import remote_project
 from tests.serve.process import PRELOADED, Server, server
 
@@ -39,23 +39,30 @@ class Pair:
 
 @contextmanager
 def two_servers(
-    folder: Path, *commands: tuple[str, ...], url: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    *commands: tuple[str, ...],
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    options: Sequence[str] = (),
+    answer: Callable[[dict[str, Any], int], Reply] | None = None,
 ) -> Iterator[Pair]:
     """Both begin at the same moment, in a database that is empty.
 
     Args:
         commands: by which each is started; none: by a fork.
         url: of the database.
+        options: that both are started with.
+        answer: of the provider; None: at the speed asked.
     """
     monkeypatch.setenv("ASSAY_DATABASE", url)
     with ExitStack() as stack:
-        far = stack.enter_context(serving(_answer))
+        far = stack.enter_context(serving(answer or _answer))
         root, places = folder / "root", [folder / "a", folder / "b"]
         for one in (root, *places):
             one.mkdir()
         workspace = remote_project(root, far.port)
         begun = [
-            server(place, "--folder", str(root), command=command)
+            server(place, "--folder", str(root), *options, command=command)
             for place, command in zip(places, commands or (PRELOADED,) * 2, strict=True)
         ]
         with ThreadPoolExecutor(2) as pool:
@@ -63,7 +70,7 @@ def two_servers(
         yield Pair(workspace, servers, far)
 
 
-def _answer(body: dict[str, Any], number: int) -> Any:
+def _answer(body: dict[str, Any], number: int) -> Reply:
     usage = {"prompt_tokens": TOKENS, "completion_tokens": TOKENS}
     slow = [0.2] * 300 if body["messages"][-1]["content"] == "slowly" else []
     parts = [part for pause in slow for part in (delta("word "), pause)]

@@ -20,7 +20,8 @@ KEY = "canary-7f3e9a1c-do-not-print"
 class Reply:
     """What the server says; `cut` announces more bytes than it sends, `wait` sleeps first.
 
-    `parts` are sent one by one in the place of a body: a number is a pause, in seconds.
+    `parts` are sent one by one in the place of a body: a number is a pause, in seconds, and an
+    event is waited for.
     """
 
     body: bytes
@@ -28,12 +29,12 @@ class Reply:
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     cut: bool = False
     wait: float = 0.0
-    parts: tuple[bytes | float, ...] = ()
+    parts: tuple[bytes | float | threading.Event, ...] = ()
 
 
-def streamed(*chunks: dict[str, Any] | bytes | float, done: bool = True) -> Reply:
-    """Server-sent events: a dict is one, bytes go as they are, a number is a pause."""
-    parts: list[bytes | float] = [
+def streamed(*chunks: dict[str, Any] | bytes | float | threading.Event, done: bool = True) -> Reply:
+    """Server-sent events: a dict is one, all else is a part of the reply."""
+    parts: list[bytes | float | threading.Event] = [
         f"data: {json.dumps(chunk)}\n\n".encode() if isinstance(chunk, dict) else chunk
         for chunk in chunks
     ]
@@ -160,6 +161,9 @@ def serving(
             for part in reply.parts:
                 if isinstance(part, float):
                     over.wait(part)
+                    continue
+                if isinstance(part, threading.Event):
+                    part.wait(300)
                     continue
                 head = f"{len(part):x}\r\n".encode() if keep_alive else b""
                 self.wfile.write(head + part + (b"\r\n" if keep_alive else b""))
