@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 from unittest.mock import Mock
 
@@ -223,17 +223,20 @@ def test_an_interrupted_run_goes_on_where_it_was_with_as_many_at_once_as_are_set
     rows = list(mine.context().train)
     agent = Agent(model=mine.config.model, system_prompt="Which animal?", max_new_tokens=4)
 
-    once = Lock()
+    once, heard = Lock(), Event()
 
     def interrupt(body: dict[str, Any]) -> bool:
         # Several may come before one is looked at: none may see just 20.
-        if len(server.asked) >= 20 and once.acquire(blocking=False):
-            _thread.interrupt_main()
+        if len(server.asked) >= 20:
+            if once.acquire(blocking=False):
+                _thread.interrupt_main()
+            heard.wait(60)  # else all may be answered before the main thread is given a turn
         return False
 
     server.is_down, before = interrupt, _kept(mine)
     with pytest.raises(KeyboardInterrupt):
         _bench(mine).measure(agent, rows)
+    heard.set()
     end = time.monotonic() + 20
     while server.open:  # nobody reads them any more
         assert time.monotonic() < end
