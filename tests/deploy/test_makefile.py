@@ -135,7 +135,7 @@ def test_ctrl_c_ends_an_installation_in_what_to_do(checkout: Path) -> None:
     assert running.stdout is not None
     assert running.stdout.readline() == "started\n"
     os.killpg(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=120)
     assert running.returncode != 0
     assert "assay: stopped. Run the same command again to continue." in said
     assert not (checkout / ".venv" / "installed").exists()
