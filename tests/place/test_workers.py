@@ -403,7 +403,8 @@ def test_trainings_that_ran_beside_each_other_are_charged_once(
     chosen = SimpleNamespace(measurement=measurement, agent=None, tried=())
     settings = FineTuneSection(seeds=2)
     context: Any = SimpleNamespace(
-        config=SimpleNamespace(fine_tune=settings, primary="exact"),
+        config=SimpleNamespace(fine_tune=settings, primary="exact", model="tiny"),
+        bench=SimpleNamespace(engines=SimpleNamespace(is_served=lambda model: False)),
         method=SimpleNamespace(reference=reference, reinforces=False),
         documents_first=False,
         measure=lambda agent: None,
