@@ -70,11 +70,12 @@ RUN = SETTINGS.model_copy(update={"epochs": 5, "learning_rate": 2e-3, "patience"
 
 
 def processes() -> dict[int, str]:
-    """Children of this process and theirs, by their command."""
+    """Children of this process and theirs, by their command, but for moto, which stays for other
+    tests of the session."""
     found = {}
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # it has ended since
-            if child.status() != psutil.STATUS_ZOMBIE:
+            if child.status() != psutil.STATUS_ZOMBIE and "moto.server" not in str(child.cmdline()):
                 found[child.pid] = command_of(child)
     return found
 
