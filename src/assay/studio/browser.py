@@ -8,28 +8,21 @@ from typing import Any
 
 from nicegui import ui
 from nicegui.element import Element
+from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 from nicegui.events import GenericEventArguments
 
-_LOST_CONNECTION = files("assay.studio").joinpath("lost_connection.js").read_text(encoding="utf-8")
+_SCRIPTS = ("lost_connection.js", "lead.js")
 _SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 """NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
-_LEAD = """(id) => setTimeout(() => {
-  const button = getHtmlElement(id), form = button?.closest(".card, .q-card");
-  const wrong = form?.querySelector(".q-field--error, .bad[role=alert]:not(:empty)");
-  for (let box = wrong; (box = box?.parentElement?.closest("details")); ) box.open = true;
-  if (document.activeElement.matches("input, textarea, [contenteditable=true]")) return;
-  wrong?.scrollIntoView({ block: "center" });
-  wrong?.querySelector("input, textarea, [tabindex='0']")?.focus({ preventScroll: true });
-}, 50)"""
-"""What the server has said comes before this, and is drawn a little later."""
 
-
-def mend_lost_connections() -> None:
-    """Have all pages tell the server again what it did not hear; once, before any is shown. As a
-    module the script comes after socket.io, which it is for, and before the page connects."""
-    ui.add_body_html(f'<script type="module">{_LOST_CONNECTION}</script>', shared=True)
+def add_scripts() -> None:
+    """Give all pages the scripts of the studio; once, before any is shown. As modules they come
+    after socket.io and NiceGUI's own functions, and before the page connects."""
+    for name in _SCRIPTS:
+        script = files("assay.studio").joinpath(name).read_text(encoding="utf-8")
+        ui.add_body_html(f'<script type="module">{script}</script>', shared=True)
 
 
 def show_at_once(made: ValueElement[Any]) -> None:
@@ -47,9 +40,16 @@ def show_at_once(made: ValueElement[Any]) -> None:
 
 def lead_to_error(button: Element) -> None:
     """Bring the first field in error of the form that a button belongs to into view, with the
-    cursor in it; nothing where there is none: the form was taken. Whoever has gone on to a field
-    before the answer came stays there: else what is being typed would end in another one."""
-    button.client.run_javascript(call_expression(_LEAD, button.id))
+    cursor in it; nothing where there is none: the form was taken."""
+    button.client.run_javascript(call_expression("leadToError", button.id))
+
+
+def lead_to(field: Element) -> None:
+    """Put the cursor into a field and bring it into view, which Quasar's focus alone does not, also
+    out of what is folded."""
+    # Of the field's page: what was clicked to come here may be gone.
+    is_input = isinstance(field, ValidationElement)
+    field.client.run_javascript(call_expression("leadTo", field.id, is_input))
 
 
 def call_expression(function: str, *arguments: Any) -> str:

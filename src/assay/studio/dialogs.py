@@ -14,7 +14,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.accounts.people import NotAllowedError, SignedOutError
 from assay.errors import AssayError, StoreError
 from assay.studio import widgets as w
-from assay.studio.browser import call_expression
+from assay.studio.browser import call_expression, lead_to
 from assay.studio.session import as_sentence
 from assay.studio.words import quote_typed, stand_alone
 
@@ -24,12 +24,6 @@ _ASK = """(isChanged) => {
   window.isChanged = isChanged;
   window.askIfChanged ??= (event) => window.isChanged && event.preventDefault();
   window.addEventListener("beforeunload", window.askIfChanged);
-}"""
-_SHOW = """(id) => {
-  const field = getHtmlElement(id);
-  for (let box = field; (box = box?.parentElement?.closest("details")); ) box.open = true;
-  field?.scrollIntoView({ block: "center" });
-  field?.focus();
 }"""
 _CLOSE_NOTICES = """
 const shown = ".q-notification.notice:not(.offer) button";
@@ -224,15 +218,6 @@ def say_at(text: str) -> str:
     if len(text) > 2 * KEPT:
         text = f"{text[:KEPT]} … {text[-KEPT:]}"
     return quote_typed(stand_alone(text))
-
-
-def lead_to(field: Element) -> None:
-    """Put the cursor into a field and bring it into view, which Quasar's focus alone does not, also
-    out of what is folded."""
-    # Of the field's page: what was clicked to come here may be gone.
-    field.client.run_javascript(call_expression(_SHOW, field.id))
-    if isinstance(field, ValidationElement):  # its input is within
-        field.run_method("focus")
 
 
 def add_choices(

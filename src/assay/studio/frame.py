@@ -26,7 +26,7 @@ from assay.generate.stream import EnginePool
 from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.access import LEAVE, PREFIX
-from assay.studio.browser import mend_lost_connections
+from assay.studio.browser import add_scripts
 from assay.studio.dialogs import show_error
 from assay.studio.session import PageContext
 from assay.studio.sockets import Sockets
@@ -68,7 +68,7 @@ class Page:
 def mount(app: FastAPI, workspace: Workspace, engines: EnginePool, pages: Sequence[Page]) -> None:
     """Put pages into an app, in the order of the navigation; once in a process."""
     Sockets(workspace).guard()
-    mend_lost_connections()
+    add_scripts()
     _serve_style()
     logging.getLogger("nicegui").addFilter(lambda one: not isinstance(one.msg, AssayError))
     # A bar at the top for every request, without a name to a screen reader: pages tell themselves.

@@ -11,7 +11,7 @@ from assay.errors import AssayError
 from assay.example import Message
 from assay.project.answer.playground import is_conversation, offered_tools, snippets
 from assay.studio import widgets as w
-from assay.studio.dialogs import lead_to
+from assay.studio.browser import lead_to
 from assay.studio.session import PageContext, action
 from assay.studio.shared.names import called_in_turn
 from assay.studio.shared.streams import Reply, ask, format_tokens

@@ -14,7 +14,8 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.config.yaml_text import LONGEST, Problem
 from assay.errors import UsageError, on_page
 from assay.studio import widgets as w
-from assay.studio.dialogs import lead_to, say_at
+from assay.studio.browser import lead_to
+from assay.studio.dialogs import say_at
 from assay.studio.shared.numbers import (
     NumberInput,
     in_units,

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from assay.errors import UsageError
 from assay.quantities import write_number
-from assay.studio.dialogs import lead_to
+from assay.studio.browser import lead_to
 
 NO_NUMBER = "This cannot be empty. Enter a number."
 NOT_A_NUMBER = "This is not a number. Write 0.2 with a point, and 1000 without a comma."

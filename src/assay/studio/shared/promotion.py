@@ -14,7 +14,8 @@ from assay.release.changes import ReasonError, ReleaseNameError
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, errors_at, lead_to, notify
+from assay.studio.browser import lead_to
+from assay.studio.dialogs import confirm, errors_at, notify
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.names import exact_label, plain_label, typed_hint
 from assay.studio.words import stand_alone

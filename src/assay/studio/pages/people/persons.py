@@ -13,7 +13,8 @@ from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
 from assay.studio import widgets as w
 from assay.studio.access import ENTER
-from assay.studio.dialogs import confirm, enter_or_click, errors_at, lead_to, notify
+from assay.studio.browser import lead_to
+from assay.studio.dialogs import confirm, enter_or_click, errors_at, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.words import format_time
 

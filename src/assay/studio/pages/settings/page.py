@@ -23,7 +23,8 @@ from assay.project.settings import (
 )
 from assay.project.settings.redaction import without_secrets
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, lead_to
+from assay.studio.browser import lead_to
+from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.session import PageContext, Refresh, action, is_admin

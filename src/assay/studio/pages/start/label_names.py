@@ -11,7 +11,8 @@ from assay.data.statistics import count_labels
 from assay.project.start.example_file import check_label
 from assay.project.start.init import Draft
 from assay.studio import widgets as w
-from assay.studio.dialogs import errors_at, lead_to
+from assay.studio.browser import lead_to
+from assay.studio.dialogs import errors_at
 from assay.studio.shared.findings import SPACE, show_spaces
 
 MOST_RENAMED = 60

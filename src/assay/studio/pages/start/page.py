@@ -33,7 +33,8 @@ from assay.project.start.example_file import find_file
 from assay.project.start.running_creation import Creation, read_creation
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
-from assay.studio.dialogs import lead_to, show_error
+from assay.studio.browser import lead_to
+from assay.studio.dialogs import show_error
 from assay.studio.frame import Page
 from assay.studio.pages.start.creation import creation_card
 from assay.studio.pages.start.example_file import file_step
