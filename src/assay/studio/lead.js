@@ -7,10 +7,8 @@
   const remember = (event) => (sentFrom = event.key === "Enter" ? event.target : null);
   document.addEventListener("keydown", remember, true);
 
-  const hasGoneOn = (field) => {
-    const at = document.activeElement;
-    return at.matches(FIELDS) && at !== sentFrom && !field.contains(at);
-  };
+  const hasGoneOn = () =>
+    document.activeElement.matches(FIELDS) && document.activeElement !== sentFrom;
 
   const open = (field) => {
     for (let box = field; (box = box.parentElement?.closest("details")); ) box.open = true;
@@ -23,7 +21,7 @@
       const wrong = form?.querySelector(".q-field--error, .bad[role=alert]:not(:empty)");
       if (!wrong) return;
       open(wrong);
-      if (hasGoneOn(wrong)) return;
+      if (hasGoneOn()) return;
       wrong.scrollIntoView({ block: "center" });
       wrong.querySelector("input, textarea, [tabindex='0']")?.focus({ preventScroll: true });
     }, DRAWN_MS);
@@ -33,7 +31,7 @@
     const field = getHtmlElement(id);
     if (!field) return;
     open(field);
-    if (hasGoneOn(field)) return;
+    if (hasGoneOn()) return;
     field.scrollIntoView({ block: "center" });
     if (isInput) runMethod(id, "focus", []);
     else field.focus();
