@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.invariants.test_tree_training import grown
 from tests.prefix.test_flex import LENGTHS, pack_of
+from tests.train.test_waiting import units_by
 from tests.train.tiny import (
     SETTINGS,
     rows,
@@ -22,10 +22,12 @@ from tests.train.tiny import (
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from assay.config.training import FineTune
 from assay.prefix import flex
 from assay.prefix.training import pack_attention
 from assay.train import adapters
-from assay.train.sequences import TrainingSequence, alone
+from assay.train.methods import registry
+from assay.train.sequences import TrainingSequence
 from assay.train.session import TrainResult
 from assay.train.step import step
 
@@ -41,13 +43,16 @@ def distance(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
     return max(float((ours[n].cpu() - t).norm() / t.norm()) for n, t in theirs.items())
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
 @pytest.mark.parametrize("tokens", [4096, 200])  # in one pass; over a trunk
-def test_a_step_is_that_of_the_cpu(tokens: int) -> None:
-    of_rows = grown(3)
+def test_a_step_is_that_of_the_cpu(tokens: int, method: str) -> None:
+    units = units_by(method)
+    objective_of = registry.find(method).objective_of(FineTune(method=method), units)
     found = {}
     for device in ("cpu", DEVICE):
         model = tiny_model(**WIDE).to(device)
-        loss, trained = step(model, alone(of_rows), tokens=tokens)
+        objective = objective_of(model, units) if objective_of else None
+        loss, trained = step(model, units, objective, tokens)
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         found[device] = loss, trained, gradients
     (loss, trained, theirs), ours = found["cpu"], found[DEVICE]

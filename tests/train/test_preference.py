@@ -59,7 +59,7 @@ def test_ipo_by_hand() -> None:
 def test_kto_by_hand() -> None:
     liked = torch.tensor([True, False])
     # up: 1 - sigmoid(0.5 * (3 - 1)) = 0.2689414; down: 2 * (1 - sigmoid(0.5 * (1 - 3))) = 1.4621172
-    losses = kto.loss(_t(3.0, 3.0), liked, 1.0, 0.5, up=1.0, down=2.0)
+    losses = kto.loss(_t(3.0, 3.0), liked, _t(1.0), 0.5, up=1.0, down=2.0)
     assert losses.tolist() == pytest.approx([0.2689414214, 1.4621171573])
 
 
@@ -115,7 +115,7 @@ def test_thumbs_equal_trls_formula(
     thumb = Thumb((_row(5, 3),), (reference, -7.0), liked, _row(5, 2))
     sign = 1 if liked else -1
     expected = 1 - 1 / (1 + np.exp(-beta * sign * ((logp - reference) - shift)))
-    loss = ThumbObjective(beta, shift, 1.0, 1.0)(_t(logp), [thumb])
+    loss = ThumbObjective(beta, _t(shift), 1.0, 1.0)(_t(logp), [thumb])
     assert float(loss) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
@@ -140,7 +140,7 @@ def test_the_gradient_of_a_thumb_follows_it() -> None:
         Thumb((_row(5, 3),), (-3.0, 0.0), True, _row(5, 2)),
         Thumb((_row(5, 3),), (-3.0, 0.0), False, _row(5, 2)),
     ]
-    ThumbObjective(0.1, 0.0, 1.0, 3.0)(logps, thumbs).backward()  # type: ignore[no-untyped-call]
+    ThumbObjective(0.1, torch.tensor(0.0), 1.0, 3.0)(logps, thumbs).backward()  # type: ignore[no-untyped-call]
     assert logps.grad is not None
     assert logps.grad.tolist() == pytest.approx([-0.025, 0.075])  # 0.1 * 1/4, and by weight
 
@@ -183,7 +183,7 @@ def test_the_shift_of_kto_is_that_of_the_whole_step_however_it_is_cut() -> None:
     assert (objective.up, objective.down) == (1.0, 2.0)
     moved = sequence_logps(model, [u.measured[-1] for u in units])
     expected = max(0.0, sum(float(v) + 21.0 + i for i, v in enumerate(moved)) / 9)
-    assert objective.shift == pytest.approx(expected, rel=1e-5)
+    assert float(objective.shift) == pytest.approx(expected, rel=1e-5)
     assert objective.shift > 0
     whole = evaluate(model, units, objective, 10_000)
     cut = evaluate(model, units, objective, 40)

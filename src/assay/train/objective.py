@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor, nn
+from torch import Tensor, device, nn
 
 from assay.train.loss import Head, LogpLoss, TokenLoss, at_temperature, backward_logps
 from assay.train.sequences import Unit
@@ -36,12 +36,13 @@ class LogpObjective:
     """A loss of single tokens that their log-probabilities alone decide.
 
     Attributes:
-        of_pass: called with the units of a pass; takes the log-probabilities of their trained
-            tokens, in the order of the units, of the rows in them and of the tokens in these.
+        of_pass: called with the units of a pass and the device that computes them; takes the
+            log-probabilities of their trained tokens, in the order of the units, of the rows in
+            them and of the tokens in these.
         temperature: of these log-probabilities: logits are divided by it.
     """
 
-    of_pass: Callable[[Sequence[Unit]], LogpLoss]
+    of_pass: Callable[[Sequence[Unit], device], LogpLoss]
     temperature: float = 1.0
 
     def backward(
@@ -49,7 +50,8 @@ class LogpObjective:
     ) -> Tensor:
         """`factor` times the loss of a pass, a float64 scalar; its gradient is added."""
         head = at_temperature(head, self.temperature)
-        return backward_logps(self.of_pass(units), head, hidden_nd, targets_n, factor)
+        loss = self.of_pass(units, hidden_nd.device)
+        return backward_logps(loss, head, hidden_nd, targets_n, factor)
 
 
 AnyObjective = Objective | TokenObjective | LogpObjective | None

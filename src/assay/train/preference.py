@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from assay.models.device import to_device
 from assay.train.sequences import Unit
 
 if TYPE_CHECKING:
@@ -57,9 +58,8 @@ class PairObjective:
     def __call__(self, logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
         """Loss of `units`, each a pair, whose rows have the log-probabilities `logps_r`."""
         chosen, rejected = logps_r.view(-1, 2).unbind(1)
-        reference = logps_r.new_tensor([unit.reference or (0.0, 0.0) for unit in units])
-        counts = [[row.trained_tokens for row in unit.rows] for unit in units]
-        tokens = logps_r.new_tensor(counts)
+        reference = beside(logps_r, [unit.reference or (0.0, 0.0) for unit in units])
+        tokens = beside(logps_r, [[row.trained_tokens for row in unit.rows] for unit in units])
         known = PairLogps(chosen, rejected, *reference.unbind(1), *tokens.unbind(1))
         losses = self.loss(known, self.beta)
         return (losses * weights(losses, units)).sum()
@@ -67,4 +67,11 @@ class PairObjective:
 
 def weights(losses: Tensor, units: Sequence[Unit]) -> Tensor:
     """The factors of the units' losses, [units]."""
-    return losses.new_tensor([unit.rows[0].weight for unit in units])
+    return beside(losses, [unit.rows[0].weight for unit in units])
+
+
+def beside(like: Tensor, values: Sequence[Any]) -> Tensor:
+    """Numbers on the device and of the type of `like`; what it is computing is not waited for."""
+    import torch
+
+    return to_device(torch.tensor(values, dtype=like.dtype), like.device)

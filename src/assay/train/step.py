@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import ModelError
-from assay.models.device import to_device
+from assay.models.device import index_tensors, to_device
 from assay.prefix import training as attention
 from assay.prefix.decode import can_share
 from assay.prefix.layout import PACKED_TOKENS, concatenate, layout_of
@@ -40,6 +40,7 @@ from assay.train.loss import (
     token_losses,
 )
 from assay.train.objective import AnyObjective, LogpObjective, TokenObjective, of_tokens
+from assay.train.selection import select_rows, sums_of_rows
 from assay.train.sequences import (
     TrainingSequence,
     Unit,
@@ -103,17 +104,19 @@ def evaluate(
 def sequence_logps(
     model: nn.Module, sequences: Sequence[TrainingSequence], tokens: int = TOKENS
 ) -> Tensor:
-    """[R] log-probability (nats) of each row's trained tokens together, float64, no gradients."""
-    result = torch.zeros(len(sequences), dtype=torch.float64)
+    """[R] log-probability (nats) of each row's trained tokens together, float64, no gradients; on
+    the model's device, which is not waited for."""
+    found, order = [], []
     with evaluating(model), running(model):
         head = logits_head(causal_lm(model))
         for places, trunk in each_pass(model, in_passes(model, alone(sequences), tokens)):
             rows = [sequences[place] for place in places]
             hidden, targets, row = trained_states(model, rows, trunk)
-            losses = token_losses(head, hidden, targets).double().cpu()
-            sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row, losses)
-            result[places] = -sums
-    return result
+            losses = token_losses(head, hidden, targets).double()
+            found.append(-sums_of_rows(losses, row, len(rows)))
+            order += places
+    (where,) = index_tensors(device_of(model), sorted(range(len(order)), key=order.__getitem__))
+    return torch.cat(found)[where]
 
 
 @contextmanager
@@ -213,8 +216,7 @@ def trained_states(
         trunk: what all rows start with, computed before.
 
     Returns:
-        Hidden states after the final norm, the tokens to predict [n], and the row of each [n], on
-        the CPU.
+        Hidden states after the final norm, the tokens to predict [n], and the row of each [n].
     """
     base = causal_lm(model)
     decoder, device = _decoder(base), device_of(model)
@@ -241,19 +243,9 @@ def trained_states(
         hidden = decoder(input_ids=to_device(ids, device), use_cache=False).last_hidden_state
         hidden = hidden.flatten(0, 1)
         where = [b + place * longest for place, b in enumerate(before)]
-    # Tokens and places in one copy; the rows of tokens are needed here, not there.
-    chosen, targets = to_device(torch.stack([torch.cat(where), targets]), device)
     row = torch.repeat_interleave(torch.tensor([len(b) for b in before]))
-    return _selected(hidden, chosen), targets, row
-
-
-def _selected(hidden_nd: Tensor, where: Tensor) -> Tensor:
-    """Rows of `hidden_nd`, some more than once; their gradients are added up in one order.
-
-    On a CPU the backward pass of hidden[where] adds them in any order, on CUDA that of
-    `index_select` does, while the other one sorts.
-    """
-    return hidden_nd[where] if hidden_nd.is_cuda else hidden_nd.index_select(0, where)
+    chosen, targets, row = to_device(torch.stack([torch.cat(where), targets, row]), device)
+    return select_rows(hidden, chosen), targets, row
 
 
 def _states(model: nn.Module, pack: Pack, keep: Trunk | None = None) -> Tensor:
@@ -345,7 +337,7 @@ def _pass(
     if isinstance(objective, LogpObjective):
         return objective.backward(head, hidden, targets, units, 1 / whole)
     if objective is None or isinstance(objective, TokenObjective):
-        factor = to_device(torch.tensor([r.weight / whole for r in rows])[row], hidden.device)
+        factor = to_device(torch.tensor([r.weight / whole for r in rows]), hidden.device)[row]
         if objective is not None:
             own = backward_tokens if backward else sum_of_tokens
             return own(objective.loss, head, hidden, targets, factor)
@@ -358,15 +350,12 @@ def _pass(
             return backward_cross_entropy(head, hidden, targets, factor)
         return (token_losses(head, hidden, targets) * factor).sum(dtype=torch.float64)
     losses = token_losses(head, hidden, targets)
-    # On the CPU, where what a row's tokens add up to does not depend on their order.
-    sums = torch.zeros(len(rows)).index_add_(0, row, losses.cpu())
-    logps = -to_device(sums, losses.device)
+    logps = -sums_of_rows(losses, row, len(rows))
     loss = objective(logps.requires_grad_(backward), units) / whole
     if backward:
         loss.backward()  # type: ignore[no-untyped-call]
         assert logps.grad is not None
-        of_tokens = logps.grad[to_device(row, hidden.device)]
-        backward_cross_entropy(head, hidden, targets, -of_tokens)
+        backward_cross_entropy(head, hidden, targets, -logps.grad[row])
     return loss.detach().double().reshape(())
 
 

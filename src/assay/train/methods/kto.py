@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from assay.config import FineTune
 from assay.errors import DataError
 from assay.train.methods.spec import MethodSpec
-from assay.train.preference import weights
+from assay.train.preference import beside, weights
 from assay.train.sequences import TrainingSequence, Unit
 from assay.train.units import Thumb
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def loss(
-    ratio_u: Tensor, desirable_u: Tensor, shift: float, beta: float, up: float, down: float
+    ratio_u: Tensor, desirable_u: Tensor, shift: Tensor, beta: float, up: float, down: float
 ) -> Tensor:
     """λ_D (1 − σ(β (r − z))) for a liked answer, λ_U (1 − σ(β (z − r))) for a disliked one.
 
@@ -41,27 +41,25 @@ def loss(
     return weight * torch.sigmoid(-beta * sign * (ratio_u - shift))
 
 
-def shift_of(mismatched_u: Tensor) -> float:
+def shift_of(mismatched_u: Tensor) -> Tensor:
     """z: max(0, mean log-ratio of answers that belong to other prompts) (paper, sec. 4.1)."""
-    return max(0.0, float(mismatched_u.detach().double().mean()))
+    return mismatched_u.detach().double().mean().clamp_min(0)
 
 
 @dataclass(frozen=True, slots=True)
 class ThumbObjective:
-    """The objective of one step, whose `shift` was computed before it."""
+    """The objective of one step, whose `shift`, a scalar, was computed before it."""
 
     beta: float
-    shift: float
+    shift: Tensor
     up: float
     down: float
 
     def __call__(self, logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
         """Loss of `units`, each a `Thumb`, whose rows have the log-probabilities `logps_r`."""
-        import torch
-
         thumbs = _thumbs(units)
-        ratios = logps_r - logps_r.new_tensor([_reference(thumb)[0] for thumb in thumbs])
-        liked = torch.tensor([thumb.desirable for thumb in thumbs], device=logps_r.device)
+        ratios = logps_r - beside(logps_r, [_reference(thumb)[0] for thumb in thumbs])
+        liked = beside(logps_r, [thumb.desirable for thumb in thumbs]).bool()
         losses = loss(ratios, liked, self.shift, self.beta, self.up, self.down)
         return (losses * weights(losses, units)).sum()
 
@@ -85,7 +83,7 @@ def objective(settings: FineTune, train: Sequence[Unit]) -> ObjectiveOf:
         thumbs = _thumbs(units)
         rows = [thumb.measured[-1] for thumb in thumbs]
         moved = sequence_logps(model, rows, settings.tokens_per_pass)
-        ratios = moved - moved.new_tensor([_reference(thumb)[1] for thumb in thumbs])
+        ratios = moved - beside(moved, [_reference(thumb)[1] for thumb in thumbs])
         return ThumbObjective(settings.beta, shift_of(ratios), up, down)
 
     return of_step

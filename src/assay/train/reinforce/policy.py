@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.config.reinforcement import Reinforcement
+from assay.models.device import to_device
 from assay.train.loss import LogpLoss, at_temperature, logits_head, token_losses
 from assay.train.objective import LogpObjective
 from assay.train.sequences import TrainingSequence, Unit, alone
@@ -79,22 +80,24 @@ def groups_of(values: Sequence[T], group: int) -> list[Sequence[T]]:
 def objective(settings: Reinforcement) -> LogpObjective:
     """What the units of a step, all of them `DrawnAnswer`, are trained by."""
 
-    def of_pass(units: Sequence[Unit]) -> LogpLoss:
+    def of_pass(units: Sequence[Unit], device: torch.device) -> LogpLoss:
         answers = cast("Sequence[DrawnAnswer]", units)
         counts = [answer.rows[0].trained_tokens for answer in answers]
         first = [answer.logps.drawn is None for answer in answers]
         drawn = torch.cat(
             [
-                torch.zeros(count) if answer.logps.drawn is None else answer.logps.drawn
+                torch.zeros(count, device=device)
+                if answer.logps.drawn is None
+                else answer.logps.drawn
                 for answer, count in zip(answers, counts, strict=True)
             ]
         )
         for answer, of_answer in zip(answers, torch.split(drawn, counts), strict=True):
             answer.logps.drawn = of_answer
-        unknown = torch.repeat_interleave(torch.tensor(first), torch.tensor(counts))
-        advantage, weight = (
-            torch.repeat_interleave(torch.tensor(values), torch.tensor(counts))
+        unknown, advantage, weight = (
+            to_device(torch.repeat_interleave(torch.tensor(values), torch.tensor(counts)), device)
             for values in (
+                first,
                 [answer.advantage for answer in answers],
                 [answer.rows[0].weight for answer in answers],
             )
@@ -102,8 +105,7 @@ def objective(settings: Reinforcement) -> LogpObjective:
         known = [answer.logps.reference for answer in answers]
         reference = torch.cat(cast("list[Tensor]", known)) if settings.beta else None
 
-        def loss(logps_k: Tensor, at: slice) -> tuple[Tensor, Tensor]:
-            logps = logps_k.cpu()
+        def loss(logps: Tensor, at: slice) -> tuple[Tensor, Tensor]:
             drawn[at] = torch.where(unknown[at], logps, drawn[at])
             losses, slopes = token_loss(
                 logps,
@@ -112,7 +114,7 @@ def objective(settings: Reinforcement) -> LogpObjective:
                 settings,
                 None if reference is None else reference[at],
             )
-            return (losses * weight[at]).sum(), (slopes * weight[at]).to(logps_k.device)
+            return (losses * weight[at]).sum(), slopes * weight[at]
 
         return loss
 
@@ -142,7 +144,8 @@ def token_loss(
 def token_logps(
     model: nn.Module, rows: Sequence[TrainingSequence], tokens: int, temperature: float
 ) -> list[Tensor]:
-    """Log-probabilities (nats) of each row's trained tokens, float32 on the CPU, no gradients.
+    """Log-probabilities (nats) of each row's trained tokens, float32 on the model's device, which
+    is not waited for; no gradients.
 
     Args:
         tokens: of a pass, see `assay.train.step.step`.
@@ -154,7 +157,7 @@ def token_logps(
         for places, trunk in each_pass(model, in_passes(model, alone(rows), tokens)):
             members = [rows[place] for place in places]
             hidden, targets, _ = trained_states(model, members, trunk)
-            logps = -token_losses(head, hidden, targets).cpu()
+            logps = -token_losses(head, hidden, targets)
             parts = torch.split(logps, [row.trained_tokens for row in members])
             found.update(zip(places, parts, strict=True))
     return [found[place] for place in range(len(rows))]
