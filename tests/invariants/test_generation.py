@@ -104,6 +104,17 @@ def test_shared_prefixes_change_no_answer(family: str, asked: list[Request]) -> 
         same(ours, plain)
 
 
+@given(st.sampled_from(FAMILIES), st.lists(requests(), min_size=1, max_size=9))
+@settings(max_examples=25, deadline=None)
+def test_tokens_that_are_read_late_change_no_answer(family: str, asked: list[Request]) -> None:
+    for engine in (shared(family), whole(family)):
+        late = TransformersBatchEngine(
+            engine.loaded, engine.template, device="cpu", share=engine.sharing, ahead=True
+        )
+        for ours, plain in zip(late.answer(asked), engine.answer(asked), strict=True):
+            same(ours, plain)
+
+
 @given(st.lists(requests(max_new_tokens=30, choices=None), min_size=1, max_size=8))
 @settings(max_examples=15, deadline=None)
 def test_nothing_follows_a_stop_token(asked: list[Request]) -> None:

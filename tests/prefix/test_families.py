@@ -52,7 +52,7 @@ def test_shared_logits_and_tokens_equal_those_of_the_model_alone(
                     answer.append(token)
                 last = logits
                 if step < STEPS - 1:
-                    logits = decoder.step([answer[-1] for answer in answers])
+                    logits = decoder.step(range(len(answers)), logits.argmax(-1))
             nodes = [len(node.path()) if node else 0 for node in batch.nodes]
             for prompt, answer, ours, depth in zip(
                 batch.prompts, answers, last, nodes, strict=True
@@ -76,14 +76,10 @@ def test_finished_rows_are_skipped_and_dropped_without_a_trace() -> None:
             (batch,) = decoder.batches(asked, [9] * len(asked), slots=10_000)
             decoder.begin(batch)
             kept = [1, 4, 8]
-            decoder.step([7 if row in kept else None for row in range(len(asked))])
+            decoder.step(kept, torch.tensor([7, 7, 7]))
             if drop:
                 decoder.keep(kept)
-                return decoder.step([8, 9, 10])
-            tokens: list[int | None] = [None] * len(asked)
-            for row, token in zip(kept, (8, 9, 10), strict=True):
-                tokens[row] = token
-            return decoder.step(tokens)
+            return decoder.step([0, 1, 2] if drop else kept, torch.tensor([8, 9, 10]))
 
     whole = rest(False)
     torch.testing.assert_close(rest(True), whole, **near(whole, model))

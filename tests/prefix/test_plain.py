@@ -41,9 +41,9 @@ def test_batches_of_equal_length_give_what_each_prompt_gives_alone(name: str) ->
         batches = decoder.batches(prompts, [4] * 6, slots=1000)
         assert [b.members for b in batches] == [(0, 2, 4, 5), (1, 3)]
         decoder.begin(batches[0])
-        decoder.step([11, None, 13, 14])
+        decoder.step([0, 2, 3], torch.tensor([11, 13, 14]))
         decoder.keep([0, 2, 3])
-        logits = decoder.step([21, 23, None])
+        logits = decoder.step([0, 1], torch.tensor([21, 23]))
         for row, (member, more) in enumerate(((0, (11, 21)), (4, (13, 23)))):
             alone = model(torch.tensor([prompts[member] + more])).logits[0, -1]
             torch.testing.assert_close(logits[row], alone, **near(alone, model))

@@ -7,10 +7,10 @@ import math
 import os
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -42,6 +42,25 @@ def index_tensors(device: torch.device, *numbers: Sequence[int]) -> tuple[torch.
 
     whole = torch.tensor([n for some in numbers for n in some], dtype=torch.int64)
     return torch.split(to_device(whole, device), [len(some) for some in numbers])
+
+
+def start_reading(tensor: torch.Tensor) -> Callable[[], Any]:
+    """Begin to copy a tensor to the CPU; what is returned gives its numbers, as `tolist` does.
+
+    That waits for the tensor, and for nothing that a GPU is told to compute after it.
+    """
+    import torch
+
+    if tensor.device.type != "cuda":
+        return tensor.tolist
+    copy = tensor.to("cpu", non_blocking=True)  # torch gives it pinned memory
+    is_there = torch.cuda.current_stream(tensor.device).record_event()
+
+    def read() -> Any:
+        is_there.synchronize()
+        return copy.tolist()
+
+    return read
 
 
 def native_bfloat16(kind: str) -> bool:

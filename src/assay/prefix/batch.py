@@ -59,8 +59,12 @@ class Decoder(Protocol):
     def begin(self, batch: Batch) -> Tensor:
         """Logits [B, V] (float32) after each prompt of a batch."""
 
-    def step(self, tokens: Sequence[int | None]) -> Tensor:
-        """Logits [n, V] after one more token for each row that goes on; None: it is finished."""
+    def step(self, rows: Sequence[int], tokens: Tensor) -> Tensor:
+        """Logits [n, V] after one more token for each of n rows (ascending); the others wait.
+
+        Args:
+            tokens: [n] int64, on the model's device; they are not read here.
+        """
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows (ascending) only and free the memory of the others."""

@@ -3,7 +3,7 @@
 decoder = SharedDecoder(model)
 for batch in decoder.batches(prompts, room, slots=16384):
     logits = decoder.begin(batch)            # [B, V], one row per prompt of the batch
-    logits = decoder.step(tokens)            # after one more token each
+    logits = decoder.step(rows, tokens)      # after one more token for some of them
     decoder.keep(rows)                       # frees the memory of the others
 """
 
@@ -127,15 +127,12 @@ class SharedDecoder:
             [p[n.end if n else 0 :] for p, n in zip(batch.prompts, batch.nodes, strict=True)]
         )
 
-    def step(self, tokens: Sequence[int | None]) -> Tensor:
-        """Logits [n, V] after one more token for each row; a row with None is finished.
+    def step(self, rows: Sequence[int], tokens: Tensor) -> Tensor:
+        """Logits [n, V] after one more token for each of n rows (ascending), tokens [n].
 
-        Returns:
-            One row for each token that is not None. Finished rows cost next to nothing, but hold
-            their memory until `keep` is called.
+        Other rows cost next to nothing, but hold their memory until `keep` is called.
         """
-        going = [row for row, token in enumerate(tokens) if token is not None]
-        return self._rows.extend([[] if t is None else [t] for t in tokens], wanted=going)
+        return self._rows.grow(rows, tokens)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows (ascending) only."""

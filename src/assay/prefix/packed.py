@@ -57,17 +57,27 @@ class PackedRows:
             low += 1
         return torch.cat(logits)
 
-    def extend(
-        self, tokens: Sequence[Sequence[int]], low: int = 0, wanted: Sequence[int] = ()
-    ) -> Tensor:
-        """One forward pass of further tokens (possibly none) for the rows from `low` on.
+    def extend(self, tokens: Sequence[Sequence[int]], low: int, wanted: Sequence[int]) -> Tensor:
+        """One forward pass of further tokens for the rows from `low` on.
 
         Returns:
             Logits [len(wanted), V] in float32 after the last token of each wanted row, counted
             from `low`.
         """
-        high = low + len(tokens)
-        counts = [len(row) for row in tokens]
+        (ids,) = index_tensors(self.model.device, [token for row in tokens for token in row])
+        return self._forward(ids, [len(row) for row in tokens], low, wanted)
+
+    def grow(self, rows: Sequence[int], tokens: Tensor) -> Tensor:
+        """One forward pass of a further token for each of n rows (ascending), tokens [n] on the
+        device; logits [n, V] in float32 after it."""
+        growing = set(rows)
+        counts = [int(row in growing) for row in range(len(self._lengths))]
+        return self._forward(tokens, counts, 0, rows)
+
+    def _forward(
+        self, ids: Tensor, counts: Sequence[int], low: int, wanted: Sequence[int]
+    ) -> Tensor:
+        high = low + len(counts)
         before, starts = self._lengths[low:high], self._starts[low:high]
         ends = [0, *accumulate(counts)]
         # Told to the device once and never read back, for that would wait for what it computes.
@@ -75,9 +85,8 @@ class PackedRows:
         columns = [c for n in counts for c in range(n)]
         slots = [before[r] + c for r, c in zip(rows, columns, strict=True)]
         positions = [starts[r] + s for r, s in zip(rows, slots, strict=True)]
-        ids, position, row, slot, column, last = index_tensors(
+        position, row, slot, column, last = index_tensors(
             self.model.device,
-            [t for row_tokens in tokens for t in row_tokens],
             positions,
             rows,
             slots,

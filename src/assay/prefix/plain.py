@@ -56,15 +56,14 @@ class PlainDecoder:
     def begin(self, batch: Batch) -> Tensor:
         """Logits [B, V] (float32) after each prompt of a batch."""
         self._given: dict[str, Any] = {}
-        self._last = [prompt[-1] for prompt in batch.prompts]
+        (self._last,) = index_tensors(self.model.device, [prompt[-1] for prompt in batch.prompts])
         return self._forward(to_device(torch.tensor(batch.prompts), self.model.device))
 
-    def step(self, tokens: Sequence[int | None]) -> Tensor:
-        """Logits [n, V] after one more token for each row; a row with None is finished."""
-        going = [row for row, token in enumerate(tokens) if token is not None]
-        self._last = [last if t is None else t for t, last in zip(tokens, self._last, strict=True)]
-        ids, rows = index_tensors(self.model.device, self._last, going)
-        return self._forward(ids[:, None])[rows]
+    def step(self, rows: Sequence[int], tokens: Tensor) -> Tensor:
+        """Logits [n, V] after one more token for each of n rows (ascending), tokens [n]."""
+        (going,) = index_tensors(self.model.device, rows)
+        self._last[going] = tokens
+        return self._forward(self._last[:, None])[going]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows (ascending) only."""
@@ -72,7 +71,7 @@ class PlainDecoder:
         for cache in self._given.values():
             # Made for beam search, but every kind of layer has it (batch_select_indices: not all).
             cache.reorder_cache(kept)
-        self._last = [self._last[r] for r in rows]
+        self._last = self._last[kept]
 
     def _forward(self, ids: Tensor) -> Tensor:
         out = self.model(input_ids=ids, use_cache=True, **self._given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.generate.tiny import CONTEXT, ask, tiny_engine
 from assay.errors import DataError, ModelError
 from assay.example import Message
 from assay.generate.batch import Request
-from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.generate.transformers.batch import DRAWN_TOGETHER, TransformersBatchEngine
 
 SYSTEM = "You answer in a very few words, whatever you are asked; this is shared by everybody here."
 
@@ -44,6 +45,26 @@ def test_usage_and_log_probability_are_those_of_the_model_alone() -> None:
         assert answer.text == engine.loaded.tokenizer.decode(kept, skip_special_tokens=True)
 
 
+def test_tokens_are_drawn_by_one_number_of_the_rows_own_chance_each() -> None:
+    """Inverse of the cumulative distribution in float64, whatever is drawn beside it."""
+    engine = tiny_engine(stops=12)
+    requests = [
+        ask(f"question {i} " * (1 + i % 3), temperature=0.3 + i / 8, seed=i, max_new_tokens=6)
+        for i in range(2 * DRAWN_TOGETHER["cpu"] + 1)
+    ]
+    drawn = engine.draw(requests)
+    engine.model.set_attn_implementation("eager")
+    for request, one in zip(requests, drawn, strict=True):
+        chance, ids = random.Random(request.seed), list(one.prompt)
+        for token in one.ids:
+            with torch.inference_mode():
+                logits = engine.model(torch.tensor([ids])).logits[0, -1].double()
+            below = torch.softmax(logits / request.temperature, -1).cumsum(0)
+            place = chance.random() * float(below[-1])
+            assert token == int(torch.searchsorted(below, place, right=True))
+            ids.append(token)
+
+
 def test_a_request_beyond_the_context_fails_alone() -> None:
     engine = tiny_engine()
     answers = engine.answer([ask("hello"), ask("x" * CONTEXT), ask("hello")])
@@ -71,10 +92,10 @@ def test_out_of_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None
     engine = tiny_engine()
     step = engine._decoder.step
 
-    def short_of_memory(tokens: Any) -> Any:
+    def short_of_memory(rows: Any, tokens: Any) -> Any:
         if len(tokens) > 2:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
-        return step(tokens)
+        return step(rows, tokens)
 
     monkeypatch.setattr(engine._decoder, "step", short_of_memory)
     answers = engine.answer(requests)
@@ -109,7 +130,7 @@ def test_after_an_interruption_the_engine_goes_on(monkeypatch: pytest.MonkeyPatc
     expected = engine.answer(requests)
     step = engine._decoder.step
 
-    def interrupted(tokens: Any) -> Any:
+    def interrupted(rows: Any, tokens: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine._decoder, "step", interrupted)

@@ -1,4 +1,4 @@
-"""How often decoding would wait for a GPU."""
+"""How often decoding would wait for a GPU, and whether the GPU would wait meanwhile."""
 
 from __future__ import annotations
 
@@ -9,38 +9,83 @@ from tests.generate.tiny import ask, tiny_engine
 from tests.waiting import waits
 
 SYSTEM = "You answer in a very few words, whatever you are asked; this is shared by everybody here."
-CHOOSING = "assay.generate.transformers.batch._choose"
-DRAWING = "assay.generate.transformers.batch._draw"
+READING = "assay.generate.transformers.batch._generate"
+PASS = "the next pass begins"
 
 
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("family", ["llama", "mistral"])  # mistral: behind a sliding window
 def test_a_token_of_all_rows_is_one_wait(family: str, share: bool) -> None:
-    """The tokens are read; what is known here is not, though rows end and are dropped."""
-    asked = [ask(f"q{i} " * (i + 1), system=SYSTEM, max_new_tokens=4 + i) for i in range(5)]
+    """The tokens are read, drawn or not; what is known here is not, though rows end and are
+    dropped."""
+    asked = [
+        ask(
+            f"q{i} " * (i + 1),
+            system=SYSTEM,
+            max_new_tokens=4 + i,
+            temperature=float(i % 3),
+            seed=i,
+        )
+        for i in range(5)
+    ]
     limits = [request.max_new_tokens for request in asked]
     steps = (
         max(limits) if share else sum(limits)
     )  # unshared, only prompts of one length go together
-    assert _waits(tiny_engine(family, share=share), asked) == [CHOOSING] * steps
+    found = _waits(tiny_engine(family, share=share), asked)
+    assert [wait for wait in found if wait != PASS] == [READING] * steps
 
 
-def test_a_constraint_is_no_further_wait() -> None:
-    asked = [ask(f"q{i}", system=SYSTEM, choices=("aaaa", "bbbb")) for i in range(3)]
-    found = _waits(tiny_engine(), asked)
-    assert found == [CHOOSING] * 5  # four bytes, and the end
-
-
-def test_to_draw_the_scores_of_all_rows_are_read_at_once() -> None:
+@pytest.mark.parametrize("share", [True, False])
+def test_tokens_are_read_while_the_next_pass_is_computed(share: bool) -> None:
+    """Also while rows come to their limits, which is known before."""
     asked = [
-        ask(f"q{i}", system=SYSTEM, temperature=float(i % 3), seed=i, max_new_tokens=6)
+        ask(f"q{i}", system=SYSTEM, max_new_tokens=4 + i, temperature=float(i % 3), seed=i)
         for i in range(6)
     ]
-    found = [wait for wait in _waits(tiny_engine(), asked) if wait != DRAWING]  # on the CPU
-    assert found == [CHOOSING] * 2 * 6
+    found = _waits(tiny_engine(share=share, ahead=True), asked)
+    assert found == [PASS, READING] * 8 + [READING]
+
+
+def test_a_grammar_needs_a_token_before_the_next_pass() -> None:
+    """As long as a row has one; it takes four bytes and the end."""
+    asked = [ask(f"q{i}", system=SYSTEM, choices=("aaaa", "bbbb")) for i in range(3)]
+    asked.append(ask("plain", system=SYSTEM, max_new_tokens=8))
+    found = _waits(tiny_engine(ahead=True), asked)
+    assert found == [READING, PASS] * 5 + [PASS, READING] * 2 + [READING]
+
+
+def test_a_row_that_has_ended_is_computed_once_more_at_most() -> None:
+    asked = [ask(f"q{i}", system=SYSTEM, temperature=1.0, seed=i) for i in range(12)]
+    (waiting, wanted), (early, answers) = (
+        _rows_computed(tiny_engine(stops=100, ahead=ahead), asked) for ahead in (False, True)
+    )
+    assert answers == wanted
+    ended = [answer for answer in answers if len(answer.ids) < 12]
+    assert len(ended) > 6
+    assert early == waiting + len(ended)
+
+
+def _rows_computed(engine: Any, asked: list[Any]) -> tuple[int, Any]:
+    step, counts = engine._decoder.step, []
+
+    def counted(rows: Any, tokens: Any) -> Any:
+        counts.append(len(rows))
+        return step(rows, tokens)
+
+    engine._decoder.step = counted
+    answers = engine.draw(asked)
+    return sum(counts), answers
 
 
 def _waits(engine: Any, asked: list[Any]) -> list[str]:
+    step = engine._decoder.step
     with waits() as found:
+
+        def noted(rows: Any, tokens: Any) -> Any:
+            found.append(PASS)
+            return step(rows, tokens)
+
+        engine._decoder.step = noted
         engine.answer(asked)
     return found

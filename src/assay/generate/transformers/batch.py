@@ -8,7 +8,7 @@ asked: not on the order, the batch, or the seeds of others (in float32 up to rou
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from threading import Lock
@@ -19,7 +19,14 @@ from assay.errors import ModelError
 from assay.generate.batch import Answer, Request
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.stream import RequestRefusedError
-from assay.models.device import available_bytes, best_device, index_tensors, ran_out, to_device
+from assay.models.device import (
+    available_bytes,
+    best_device,
+    index_tensors,
+    ran_out,
+    start_reading,
+    to_device,
+)
 from assay.models.load import LoadedModel, key_width
 from assay.prefix.batch import Batch, Decoder
 from assay.progress import SILENT, Progress, Task
@@ -31,6 +38,9 @@ BATCH_TOKENS = 32_768
 """Tokens of their own that the rows of a batch hold together; the shared prefix not counted."""
 SHARE_OF_MEMORY = 0.25
 """Of the free memory, for keys and values of one batch."""
+DRAWN_TOGETHER = {"cpu": 2, "cuda": 16}
+"""Rows whose distributions are held in float64 at once: with more than its cache holds a core was
+three times as slow; on a GPU each time costs several kernels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +60,25 @@ class Draw:
 
 @dataclass(slots=True)
 class _Row:
-    """One answer in the making."""
+    """One answer in the making.
+
+    Attributes:
+        chosen: its tokens, those that were not read yet among them.
+    """
 
     place: int
     limit: int
     temperature: float
     chance: random.Random
     constraint: Constraint | None
+    chosen: int = 0
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     stopped: bool = False
 
     @property
     def finished(self) -> bool:
-        return self.stopped or len(self.tokens) >= self.limit
+        return self.stopped or self.chosen >= self.limit
 
 
 class TransformersBatchEngine:
@@ -77,6 +92,9 @@ class TransformersBatchEngine:
         share: False runs every prompt whole, to compare with.
         repeatable: `batch_tokens` holds however much memory is free, so that the same requests go
             through the model in the same batches, and give the same bits, at any other time.
+        ahead: the next pass begins before the tokens of this one are read, so that the device
+            never waits for what is done here; a row that has ended by then is computed once more,
+            and dropped. Not where a grammar needs the token. None: on a GPU.
     """
 
     def __init__(
@@ -88,6 +106,7 @@ class TransformersBatchEngine:
         device: str | None = None,
         share: bool = True,
         repeatable: bool = False,
+        ahead: bool | None = None,
     ) -> None:
         from assay.prefix.decode import SharedDecoder, can_share
         from assay.prefix.plain import PlainDecoder
@@ -99,6 +118,7 @@ class TransformersBatchEngine:
             model = model.get_base_model()
         self.device = device or best_device()
         self.model = model.to(self.device).eval()
+        self.ahead = self.model.device.type == "cuda" if ahead is None else ahead
         self.sharing = share and can_share(self.model)
         self._decoder: Decoder = (
             SharedDecoder(self.model) if self.sharing else PlainDecoder(self.model)
@@ -225,7 +245,7 @@ class TransformersBatchEngine:
                 ) from None
         for row, state in zip(rows, states, strict=True):
             row.tokens.clear()
-            row.logprob, row.stopped = 0.0, False
+            row.chosen, row.logprob, row.stopped = 0, 0.0, False
             row.chance.setstate(state)
             if row.constraint:
                 row.constraint.reset()
@@ -234,25 +254,37 @@ class TransformersBatchEngine:
             self._finish(half, part, task)
 
     def _generate(self, batch: Batch, rows: list[_Row], task: Task) -> None:
-        held = list(rows)  # the decoder's rows, finished ones among them until they are dropped
-        going = list(rows)
+        held = rows  # the decoder's rows, finished ones among them until they are dropped
+        going = rows
         logits = self._decoder.begin(batch)
-        while True:
-            self._choose(logits, going)
-            done = len(going)
-            going = [row for row in going if not row.finished]
+        while going:
+            tokens, figures = self._choose(logits, going)
+            ahead = self.ahead and not any(row.constraint for row in going)
+            if not ahead:
+                self._take(figures(), going)
+            following = _unfinished(going)
+            if following:
+                if 2 * len(following) <= len(held):
+                    self._decoder.keep(_unfinished(held))
+                    held = [going[i] for i in following]
+                (places,) = index_tensors(tokens.device, following)
+                logits = self._decoder.step(_unfinished(held), tokens[places])
+            if ahead:
+                self._take(figures(), going)
+            done, going = len(going), [going[i] for i in following]
+            if ahead and len(left := _unfinished(going)) < len(going):
+                (places,) = index_tensors(tokens.device, left)
+                logits, going = logits[places], [going[i] for i in left]
             task.advance(done - len(going))
-            if not going:
-                return
-            if 2 * len(going) <= len(held):
-                self._decoder.keep([i for i, row in enumerate(held) if not row.finished])
-                held = list(going)
-            logits = self._decoder.step([None if r.finished else r.tokens[-1] for r in held])
 
-    def _choose(self, logits: Tensor, rows: list[_Row]) -> None:
-        """Append the next token to each row, given logits [n, V].
+    def _choose(
+        self, logits: Tensor, rows: list[_Row]
+    ) -> tuple[Tensor, Callable[[], list[list[float]]]]:
+        """The next token of each row, given logits [n, V].
 
-        Log-probabilities are the model's own: before temperature and before a constraint.
+        Returns:
+            The tokens [n], on the device, and what waits for them: it gives them once more, and
+            their log-probabilities. These are the model's own: before temperature and constraint.
         """
         import torch
 
@@ -265,11 +297,16 @@ class TransformersBatchEngine:
         chosen = scores.argmax(-1)
         if drawn := [i for i, row in enumerate(rows) if row.temperature > 0]:
             (index,) = index_tensors(logits.device, drawn)
-            for i, own in zip(drawn, scores[index].cpu(), strict=True):
-                chosen[i] = _draw(own, rows[i])
+            chosen[index] = _draw(scores[index], [rows[i] for i in drawn])
+        for row in rows:
+            row.chosen += 1
         logprobs = logits.gather(1, chosen[:, None])[:, 0] - norms
         # One reading of both, for each waits for the device; float64 holds them as they are.
-        tokens, logs = torch.stack([chosen.double(), logprobs.double()]).tolist()
+        return chosen, start_reading(torch.stack([chosen.double(), logprobs.double()]))
+
+    def _take(self, figures: list[list[float]], rows: list[_Row]) -> None:
+        """Append to each row the token that was chosen for it."""
+        tokens, logs = figures
         for row, token, logprob in zip(rows, map(int, tokens), logs, strict=True):
             row.tokens.append(token)
             row.stopped = token in self.template.stop_ids
@@ -304,17 +341,33 @@ class TransformersBatchEngine:
         return max(1, min(self.batch_tokens, int(fits)))
 
 
-def _draw(scores: Tensor, row: _Row) -> int:
-    """A token drawn from softmax(scores [V] / temperature), by one number of the row's own chance.
+def _unfinished(rows: Sequence[_Row]) -> list[int]:
+    """Places of the rows that go on, as far as is known."""
+    return [place for place, row in enumerate(rows) if not row.finished]
+
+
+def _draw(scores: Tensor, rows: Sequence[_Row]) -> Tensor:
+    """[n] a token for each row, drawn from softmax(scores [n, V] / temperature) by one number of
+    the row's own chance.
 
     Inverse of the cumulative distribution in float64, so that the draw depends on nothing but the
-    scores, which are on the CPU, and the seed.
+    scores and the seed.
     """
     import torch
 
-    weights = torch.softmax(scores.double() / row.temperature, dim=-1).cumsum(0)
-    place = int(torch.searchsorted(weights, row.chance.random() * float(weights[-1]), right=True))
-    return min(place, int(weights.shape[0]) - 1)
+    known = [[row.temperature, row.chance.random()] for row in rows]
+    settings = to_device(torch.tensor(known, dtype=torch.float64), scores.device)
+    drawn, count = [], DRAWN_TOGETHER[scores.device.type]
+    for low in range(0, len(rows), count):
+        some = slice(low, low + count)
+        temperature, chance = torch.split(settings[some], 1, dim=1)
+        weights = torch.softmax(scores[some].double() / temperature, dim=-1)
+        if weights.is_cuda and len(weights) == 1:
+            weights = weights.repeat(2, 1)  # CUDA adds up a lone row in an order that varies
+        sums = weights.cumsum(-1)[: len(chance)]
+        places = torch.searchsorted(sums, chance * sums[:, -1:], right=True)
+        drawn.append(places[:, 0].clamp_max(sums.shape[1] - 1))
+    return torch.cat(drawn)
 
 
 def _too_long(tokens: int, context: int) -> Answer:

@@ -21,7 +21,7 @@ from assay.example import Message
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.prompts import chat_ids, check_room, text_ids
 from assay.generate.stream import BusyError, End, Piece, Sampling, TokenLogprob
-from assay.models.device import best_device
+from assay.models.device import best_device, index_tensors
 from assay.models.load import LoadedModel
 from assay.prefix.batch import Batch
 from assay.prefix.plain import PlainDecoder
@@ -133,7 +133,8 @@ class TransformersStreamEngine:
         while len(detokenizer.tokens) < limit and not (stopped or closed.is_set()):
             with decoder.running():
                 if detokenizer.tokens:
-                    logits = decoder.step([detokenizer.tokens[-1]])[0].cpu()
+                    last = index_tensors(model.device, detokenizer.tokens[-1:])
+                    logits = decoder.step([0], *last)[0].cpu()
                 else:
                     logits = decoder.begin(Batch((0,), (tuple(ids),), (None,), limit))[0].cpu()
             token = self._draw(logits, detokenizer.tokens, sampling, constraint, chance)

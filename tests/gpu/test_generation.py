@@ -1,0 +1,45 @@
+"""Answers by a GPU against those of the CPU. Skipped, and counted, where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from tests.generate.tiny import ask, tiny_engine
+
+from assay.generate.transformers.batch import TransformersBatchEngine
+
+SYSTEM = "You answer in a very few words, whatever you are asked; this is shared by everybody here."
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+
+
+@contextmanager
+def no_waits() -> Iterator[None]:
+    """Within the block torch raises an error where the host waits for all that the GPU does."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_tokens_are_those_of_the_cpu_and_none_is_waited_for(alone: bool) -> None:
+    """Greedy, drawn, and by a grammar; drawn again, a lone row too, they are the same."""
+    on_cpu = tiny_engine(stops=24)
+    asked = [
+        ask(f"q{i} " * (1 + i % 3), system=SYSTEM, temperature=float(i % 3), seed=i)
+        for i in range(1, 20)
+    ]
+    asked.append(ask("c", system=SYSTEM, choices=("aaaa", "bbbb")))
+    asked = asked[:1] if alone else asked
+    wanted = on_cpu.draw(asked)
+    engine = TransformersBatchEngine(on_cpu.loaded, on_cpu.template, device="cuda")
+    engine.draw(asked)  # what is compiled or allotted once may wait
+    for _ in range(2):
+        with no_waits():
+            found = engine.draw(asked)
+        assert found == wanted
