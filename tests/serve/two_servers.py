@@ -29,6 +29,11 @@ class Pair:
     workspace: Workspace
     servers: list[Server]
     far: ProviderServer
+    start: Callable[[int], Server]
+
+    def restart(self, number: int) -> None:
+        """Start one anew that has ended."""
+        self.servers[number] = self.start(number)
 
     def post(self, number: int, key: str, **body: Any) -> httpx.Response:
         asked = {"model": "support", "messages": [{"role": "user", "content": "hi"}]}
@@ -61,13 +66,15 @@ def two_servers(
         for one in (root, *places):
             one.mkdir()
         workspace = remote_project(root, far.port)
-        begun = [
-            server(place, "--folder", str(root), *options, command=command)
-            for place, command in zip(places, commands or (PRELOADED,) * 2, strict=True)
-        ]
+
+        def start(number: int) -> Server:
+            command = commands[number] if commands else PRELOADED
+            one = server(places[number], "--folder", str(root), *options, command=command)
+            return stack.enter_context(one)
+
         with ThreadPoolExecutor(2) as pool:
-            servers = list(pool.map(stack.enter_context, begun))
-        yield Pair(workspace, servers, far)
+            servers = list(pool.map(start, range(2)))
+        yield Pair(workspace, servers, far, start)
 
 
 def _answer(body: dict[str, Any], number: int) -> Reply:
