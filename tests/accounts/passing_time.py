@@ -7,12 +7,12 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from assay.store.store import Store
-from assay.store.tables import BudgetLeaseRow
+from assay.store.tables import BudgetLeaseRow, RequestLeaseRow
 
 
 class Clock:
-    """The clock of `Reservations`, in seconds. The database has its own, by which leases end: what
-    has passed here is taken from what they have left."""
+    """The clock of `Reservations` and `RequestLimit`, in seconds. The database has its own, by
+    which leases end: what has passed here is taken from what they have left."""
 
     def __init__(self, store: Store) -> None:
         self._store, self._now = store, 0.0
@@ -25,3 +25,5 @@ class Clock:
         with self._store.session() as session:
             for lease in session.scalars(select(BudgetLeaseRow)):
                 lease.expires -= time
+            for part in session.scalars(select(RequestLeaseRow)):
+                part.expires -= time

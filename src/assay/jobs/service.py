@@ -27,6 +27,7 @@ from subprocess import PIPE, Popen
 from types import FrameType
 from typing import IO
 
+from assay.accounts import request_leases
 from assay.interpreter import python
 from assay.jobs import fine_tuning, indexing, pulling, queue, recovery
 from assay.jobs.batches import SERVED
@@ -245,6 +246,7 @@ class WorkerSupervisor:
                 stored_completions.sweep,
                 stored_responses.sweep,
                 conversations.sweep,
+                request_leases.sweep,
                 # Last: they may have to wait, and move what was in the folder into a bucket.
                 partial(stored_files.sweep, forget=self._forget),
                 *bucket_sweeps(self._store),

@@ -25,6 +25,7 @@ from assay.project.workspace import Workspace
 from assay.quantities import say_count
 from assay.serve.errors import ApiError, forbidden, of_assay
 from assay.serve.open_requests import OpenRequests
+from assay.serve.request_limit import RequestLimit
 
 log = logging.getLogger("assay.serve")
 
@@ -36,7 +37,7 @@ UPLOAD_BYTES = 520 * 2**20
 UPLOAD_PATH = re.compile(r"/v1/files/?|/v1/uploads/[^/]+/parts/?")
 """Where forms go to disk as they come; every other body is held in memory."""
 REQUESTS_AT_ONCE = 128
-"""Of one key."""
+"""Of one key, on all servers together."""
 REMEMBERED_S = 1.0
 """A key that was good is taken to be good for so long; a revoked one is refused after it."""
 
@@ -81,9 +82,10 @@ class AccessMiddleware:
         at_once: int = REQUESTS_AT_ONCE,
         beside: Callable[[str], bool] = lambda path: False,
     ) -> None:
-        self.app, self.workspace, self.at_once, self.beside = app, workspace, at_once, beside
+        self.app, self.workspace, self.beside = app, workspace, beside
         self._good: dict[str, tuple[Caller, float]] = {}
         self._open = OpenRequests(partial(select_keys, workspace.store))
+        self._limit = RequestLimit(workspace.store, at_once, self._open.count)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
@@ -98,10 +100,10 @@ class AccessMiddleware:
             caller = await self._caller(headers.get("authorization"))
             limit = UPLOAD_BYTES if UPLOAD_PATH.fullmatch(scope["path"]) else BODY_BYTES
             check_length(headers.get("content-length"), limit)
-            if self._open.count(caller.key_id) >= self.at_once:
+            if not await self._limit.admits(caller.key_id):
                 raise ApiError(
                     429,
-                    f"This key already has {say_count(self.at_once, 'request')} running.",
+                    f"This key may have {say_count(self._limit.most, 'request')} running at once.",
                     "rate_limit_error",
                     "rate_limit_exceeded",
                     headers={"Retry-After": "1"},

@@ -127,6 +127,21 @@ class BudgetLeaseRow(Table):
     expires: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class RequestLeaseRow(Table):
+    """Of the requests that a key may have at once, those that one server may begin without asking.
+
+    Attributes:
+        expires: when the server is taken to be gone, unless it says otherwise before.
+    """
+
+    __tablename__ = "request_leases"
+
+    key: Mapped[str] = mapped_column(String(40), primary_key=True)
+    server: Mapped[str] = mapped_column(String(40), primary_key=True)
+    amount: Mapped[int] = mapped_column(Integer)
+    expires: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class UsageRow(Table):
     """One answer of a provider's model. What the provider did not tell is null; USD in billionths.
 

@@ -1,0 +1,267 @@
+"""One limit of requests at once for a key, over all servers of a database."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import event, func, select
+
+from assay.accounts import request_leases
+from assay.accounts.keys import create_key
+from assay.accounts.request_leases import LASTS, choose_rest, choose_share
+from assay.errors import StoreError
+from assay.serve.auth import REQUESTS_AT_ONCE
+from assay.serve.request_limit import LOOK_S, RequestLimit
+from assay.store.store import Store
+from assay.store.tables import RequestLeaseRow
+from assay.store.tables.clock import database_time
+from tests.accounts.passing_time import Clock
+from tests.databases import new_database
+from tests.figures import Figure
+from tests.serve.two_servers import Pair, soon, two_servers
+
+MOST, SERVERS, STEPS = 20, 3, 400
+_counts = st.integers(0, 200)
+
+
+@given(need=_counts, free=_counts)
+def test_a_share_is_what_is_needed_or_all_there_is(need: int, free: int) -> None:
+    share = choose_share(need, free)
+    assert min(need, free) <= share <= free
+    assert free - share >= (free - need) // 2  # others find some, too
+
+
+@given(held=_counts, peak=_counts, free=_counts)
+def test_what_is_not_needed_comes_back_and_nothing_else(held: int, peak: int, free: int) -> None:
+    rest = choose_rest(held, peak, free)
+    assert min(held, peak) <= rest <= held
+    if not peak:
+        assert rest == 0
+    # Where others have no room, all that is unused comes back within a few looks.
+    for _ in range(3):
+        rest = choose_rest(rest, peak, 0)
+    assert rest == min(held, peak)
+
+
+async def never(_: RequestLimit) -> None:
+    """In the place of looks in the background: they come when the test says so."""
+
+
+class World:
+    """Servers of one PostgreSQL, and requests of one key."""
+
+    def __init__(self, store: Store, seed: int) -> None:
+        self.store, self.clock, self.luck = store, Clock(store), random.Random(seed)
+        self.key = create_key(store, "p", "k", ["chat"])[0].id
+        self.running = [0] * SERVERS
+        self.servers = [self.server(number) for number in range(SERVERS)]
+        self.outcomes = Counter[bool]()
+
+    def server(self, number: int) -> RequestLimit:
+        self.running[number] = 0
+        return RequestLimit(self.store, MOST, lambda _: self.running[number], self.clock)
+
+    async def ask(self, number: int) -> bool:
+        admitted = await self.servers[number].admits(self.key)
+        self.running[number] += admitted
+        self.outcomes[admitted] += 1
+        return admitted
+
+    async def burst(self) -> None:
+        """Of several at the same moment, at several servers."""
+        asked = [self.luck.randrange(SERVERS) for _ in range(self.luck.randrange(1, 12))]
+        await asyncio.gather(*(self.ask(number) for number in asked))
+
+    async def end(self) -> None:
+        number = self.luck.randrange(SERVERS)
+        self.running[number] -= self.luck.randint(0, self.running[number])
+
+    async def look(self) -> None:
+        self.clock.wait(timedelta(seconds=LOOK_S))
+        await asyncio.gather(*(one.look() for one in self.servers))
+
+    async def wait(self) -> None:
+        """Those that live are never silent for as long as a lease lasts."""
+        for _ in range(self.luck.randrange(1, 4)):
+            self.clock.wait(LASTS / 2)
+            await self.look()
+
+    async def kill(self) -> None:
+        """Its requests end with it."""
+        number = self.luck.randrange(SERVERS)
+        self.servers[number] = self.server(number)
+
+    async def step(self) -> None:
+        acts = [self.burst] * 6 + [self.end] * 4 + [self.look] * 3 + [self.wait, self.kill]
+        await self.luck.choice(acts)()
+        with self.store.engine.connect() as connection:
+            held = connection.scalar(select(func.sum(RequestLeaseRow.amount))) or 0
+        assert sum(self.running) <= held <= MOST
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_requests_at_three_servers_keep_to_the_limit(
+    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(RequestLimit, "_look_on", never)
+    world = World(Store(tmp_path, new_database(postgres)), seed)
+
+    async def schedule() -> None:
+        for _ in range(STEPS):
+            await world.step()
+        assert min(world.outcomes[True], world.outcomes[False]) > STEPS / 10
+        # All but one die: what they held is there for the last one, once their leases have ended.
+        world.running[1:] = [0] * (SERVERS - 1)
+        for _ in range(3):
+            world.clock.wait(LASTS / 2)
+            await world.servers[0].look()
+        while await world.ask(0):
+            pass
+        assert world.running == [MOST, 0, 0]
+        # A database that was away: leases have ended, requests still run and count again.
+        world.clock.wait(2 * LASTS)
+        request_leases.hold(world.store, world.key, "another", 0, 0)  # removes what has ended
+        await world.servers[0].look()
+        assert not await world.ask(1)
+
+    asyncio.run(schedule())
+
+
+def test_a_key_far_from_its_limit_asks_once(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short its requests are, or long; and never beside SQLite, where one server is."""
+    monkeypatch.setattr(RequestLimit, "_look_on", never)
+    store, running = Store(tmp_path, database), 0
+    key = create_key(store, "p", "k", ["chat"])[0].id
+    limit = RequestLimit(store, MOST, lambda _: running)
+    commits: list[object] = []
+    event.listen(store.engine, "commit", commits.append)
+    looks = 0 if database.startswith("sqlite") else 5
+
+    async def ask() -> None:
+        nonlocal running
+        for lasting in (0, 3):
+            for _ in range(max(1, looks)):
+                for _ in range(10):
+                    running = 0
+                    for _ in range(3):
+                        assert await limit.admits(key)
+                        running += 1
+                running = lasting
+                if looks:
+                    await limit.look()
+        for _ in range(looks):  # three go on
+            await limit.look()
+
+    asyncio.run(ask())
+    assert len(commits) == (1 + 3 * looks if looks else 0)
+
+
+def test_who_waits_for_a_database_that_is_away_waits_once(
+    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, calls = Store(tmp_path, new_database(postgres)), 0
+    key = create_key(store, "p", "k", ["chat"])[0].id
+    limit, hold = RequestLimit(store, MOST, lambda _: 0), request_leases.hold
+
+    def away(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.1)
+        raise StoreError("it is away.")
+
+    async def ask() -> None:
+        monkeypatch.setattr(request_leases, "hold", away)
+        told = await asyncio.gather(*(limit.admits(key) for _ in range(5)), return_exceptions=True)
+        assert [type(one) for one in told] == [StoreError] * 5
+        monkeypatch.setattr(request_leases, "hold", hold)
+        assert await limit.admits(key)
+
+    asyncio.run(ask())
+    assert calls == 1
+
+
+@pytest.mark.slow
+def test_two_servers_have_one_limit_and_one_that_is_killed_gives_its_part_back(
+    tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    with (
+        two_servers(tmp_path, url=empty_postgres, monkeypatch=monkeypatch) as pair,
+        ExitStack() as stack,
+    ):
+        store, name = pair.workspace.store, pair.workspace.name
+        _, secret = create_key(store, name, "busy", ["chat"])
+        # More at one server than at the other, as a balancer has it that goes by key.
+        sent = [begin(stack, pair, number, secret) for number in [0] * 100 + [1] * 60]
+        # What the first one does not need, the second has soon: up to the limit, and not beyond.
+        while True:
+            more = [begin(stack, pair, 1, secret) for _ in range(8)]
+            sent.extend(more)
+            soon(lambda: running(sent) <= REQUESTS_AT_ONCE)
+            if running(sent) == REQUESTS_AT_ONCE and not running(more):
+                break
+            time.sleep(LOOK_S / 2)
+        assert Counter(map(end, sent))[400] == REQUESTS_AT_ONCE
+
+        # The first one has all of it, and is killed.
+        soon(lambda: held(store) == [])
+        for _ in range(REQUESTS_AT_ONCE):
+            begin(stack, pair, 0, secret)
+        soon(lambda: sum(amount for amount, _ in held(store)) == REQUESTS_AT_ONCE)
+        pair.servers[0].process.kill()
+        pair.servers[0].process.wait(30)
+        killed = time.monotonic()
+        [(_, left)] = held(store)
+        assert left <= LASTS
+        assert end(begin(stack, pair, 1, secret)) == 429
+        soon(lambda: end(begin(stack, pair, 1, secret)) == 400)
+        figure("the part of a killed server came back after", f"{time.monotonic() - killed:.0f} s")
+
+
+def held(store: Store) -> list[tuple[int, timedelta]]:
+    """By each server: how many requests, and for how long."""
+    query = select(RequestLeaseRow.amount, RequestLeaseRow.expires, database_time())
+    with store.engine.connect() as connection:
+        return [(amount, until - now) for amount, until, now in connection.execute(query)]
+
+
+def begin(stack: ExitStack, pair: Pair, number: int, secret: str) -> socket.socket:
+    """A request whose body is still to come: it runs, unless it is refused at once."""
+    url = httpx.URL(pair.servers[number].url)
+    sent = stack.enter_context(socket.create_connection((url.host, url.port or 0), timeout=90))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 2\r\n"
+    sent.sendall(f"{head}Authorization: Bearer {secret}\r\n\r\n".encode())
+    return sent
+
+
+def running(sent: Sequence[socket.socket]) -> int:
+    """How many were not refused: no other answer can be there."""
+    found = 0
+    for one in sent:
+        one.setblocking(False)
+        try:
+            one.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            found += 1
+    return found
+
+
+def end(sent: socket.socket) -> int:
+    """Send the body, which is no JSON of a request; the status."""
+    sent.setblocking(True)
+    with suppress(OSError):  # it was refused, and the connection closed
+        sent.sendall(b"{}")
+    return int(sent.recv(12).split()[1])
