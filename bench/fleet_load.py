@@ -15,6 +15,8 @@ from fleet_model import Arrival
 ADAPTERS = 5
 WITHIN = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16)
 """Shares of a tenant's adapters in its requests."""
+COPY = 0.25
+"""Of a replica's mean load, most that one tenant asks of each of its home replicas (`copies`)."""
 PROMPT, ANSWER = (30, 110), (8, 40)
 """Fewest and most tokens, evenly drawn."""
 
@@ -30,6 +32,13 @@ def tenant_shares(tenants: int, zipf: float) -> Shares:
 def adapter_shares(tenants: Shares) -> Shares:
     """Of each adapter; those of tenant 0 first."""
     return np.outer(tenants, WITHIN).ravel()
+
+
+def home_counts(shares: Shares, replicas: int) -> list[int]:
+    """Replicas that share each tenant, so that none is asked by one tenant for more than `COPY` of
+    what a replica is asked on average; of tenants with more than one."""
+    counts = np.minimum(np.ceil(shares * replicas / COPY), replicas).astype(int)
+    return [count for count in counts.tolist() if count > 1]
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-Policy = Literal["random", "least", "affinity", "bounded"]
-POLICIES: tuple[Policy, ...] = ("random", "least", "affinity", "bounded")
+Policy = Literal["random", "least", "affinity", "bounded", "copies"]
+POLICIES: tuple[Policy, ...] = ("random", "least", "affinity", "bounded", "copies")
 SLOTS, WAITING = 8, 128
 """Of an engine; one more request is refused, as `assay serve` does."""
 BOUND = 1.25
-"""Of a replica, most requests under way, in means over all replicas (`bounded`)."""
+"""Of a replica, most requests under way, in means over all replicas (`bounded`, `copies`)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Fleet:
         held: most adapters in an engine.
         lost: first and last second without replica 0.
         before: adapters that were asked of each replica before, by its number, the last one last.
+        homes: replicas that share each tenant (`copies`); those beyond have one.
     """
 
     replicas: int
@@ -76,6 +77,7 @@ class Fleet:
     policy: Policy
     lost: tuple[float, float] | None = None
     before: Sequence[Sequence[int]] = ()
+    homes: Sequence[int] = ()
 
 
 @dataclass
@@ -284,7 +286,12 @@ class Router:
         """The replicas that are asked for a tenant where nothing is lost and nobody waits."""
         if self.fleet.policy in ("random", "least"):
             return range(self.fleet.replicas)
-        return self.order(tenant)[:1]
+        return self.order(tenant)[: self.homes(tenant)]
+
+    def homes(self, tenant: int) -> int:
+        """How many replicas share a tenant: one, unless its adapters have copies."""
+        has_copies = self.fleet.policy == "copies" and tenant < len(self.fleet.homes)
+        return self.fleet.homes[tenant] if has_copies else 1
 
     def choose(self, tenant: int, under_way: Sequence[int], alive: Sequence[int]) -> int:
         """Of the replicas that are alive.
@@ -301,6 +308,8 @@ class Router:
         if self.fleet.policy == "affinity":
             return order[0]
         most = math.ceil(BOUND * (1 + sum(under_way[n] for n in alive)) / len(alive))
+        homes = self.homes(tenant)
+        order[:homes] = sorted(order[:homes], key=lambda n: under_way[n])
         return next(n for n in order if under_way[n] < most)
 
 

@@ -12,14 +12,15 @@ PANEL, TALL, LEFT, TOP = 300.0, 210.0, 56.0, 46.0
 WIDE = PANEL - 80
 STYLE = """
 svg { font: 13px system-ui, sans-serif; --ink: #1d2530; --soft: #5a6675; --line: #dfe4ea;
-  --c0: #8a5a00; --c1: #a8355f; --c2: #3566a8; --c3: #0b7a53; background: #ffffff; }
+  --c0: #8a5a00; --c1: #a8355f; --c2: #3566a8; --c3: #0b7a53; --c4: #6a4bb5; background: #ffffff; }
 @media (prefers-color-scheme: dark) { svg { --ink: #e7ebf0; --soft: #9fabb8; --line: #323b46;
-  --c0: #e0b050; --c1: #ee86ab; --c2: #7fa9e6; --c3: #46c892; background: #14181d; } }
+  --c0: #e0b050; --c1: #ee86ab; --c2: #7fa9e6; --c3: #46c892; --c4: #b39df0;
+  background: #14181d; } }
 text { fill: var(--ink); } .tick { fill: var(--soft); } .grid { stroke: var(--line); }
 .curve { fill: none; stroke-width: 2; }
 """ + "".join(
     f".curve.c{n} {{ stroke: var(--c{n}); }} .dot.c{n}, .name.c{n} {{ fill: var(--c{n}); }}\n"
-    for n in range(4)
+    for n in range(5)
 )
 
 
@@ -28,7 +29,7 @@ class Curve:
     """Points, and how they are shown.
 
     Attributes:
-        style: c0, c1, c2 or c3, a colour.
+        style: c0 to c4, a colour.
         name: stands below the chart; may be empty.
     """
 

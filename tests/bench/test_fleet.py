@@ -44,7 +44,8 @@ def test_every_request_is_answered_once_by_who_has_its_adapter(
     shares = fleet.tenant_shares(60, 1.0)
     load = fleet.draw_load(shares, 3.0, 600, 0, fleet.Bursts(every_s=100))
     for policy in fleet.POLICIES:
-        planned = fleet.Fleet(6, 8, policy, lost=(200, 400))
+        homes = fleet.home_counts(shares, 6)
+        planned = fleet.Fleet(6, 8, policy, lost=(200, 400), homes=homes)
         outcomes = fleet.simulate(load, planned, times)
         answered = [one.arrival for one in outcomes if one.seconds is not None]
         assert sorted(map(hash, (one.arrival for one in outcomes))) == sorted(map(hash, load))
@@ -96,11 +97,26 @@ def test_a_lost_replica_moves_its_own_tenants_alone(fleet: Any) -> None:
         assert router.choose(tenant, [5] * 8, range(1, 8)) == usual or usual == 0
 
 
-def test_a_replica_that_is_full_gets_no_more(fleet: Any) -> None:
-    planned = fleet.Fleet(4, 4, "bounded")
+@pytest.mark.parametrize("policy", ["bounded", "copies"])
+def test_a_replica_that_is_full_gets_no_more(fleet: Any, policy: str) -> None:
+    planned = fleet.Fleet(4, 4, policy, homes=[2])
     router = fleet.Router(planned, 0)
     under_way = [0] * 4
     for number in range(400):
         chosen = router.choose(0, under_way, range(4))
         under_way[chosen] += 1
         assert under_way[chosen] <= math.ceil(1.25 * (number + 1) / 4)
+
+
+def test_the_hottest_are_shared_by_as_many_replicas_as_they_need(fleet: Any) -> None:
+    shares = fleet.np.array([0.4, 0.1, *[0.05] * 10])
+    homes = fleet.home_counts(shares, 4)
+    assert homes == [4, 2]  # of 1.6 and 0.4 of a replica's load, a quarter in each, of at most 4
+    router = fleet.Router(fleet.Fleet(4, 4, "copies", homes=homes), 0)
+    for tenant, count in ((1, 2), (7, 1)):
+        first, second = router.order(tenant)[:2]
+        under_way = [20] * 4
+        under_way[second] -= 1
+        chosen = router.choose(tenant, under_way, range(4))
+        assert chosen == (second if count == 2 else first)
+        assert len(router.usual(tenant)) == count
