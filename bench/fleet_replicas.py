@@ -33,7 +33,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -43,6 +43,10 @@ from fleet_clock import FleetClock, ReplicaClock
 from fleet_load import ADAPTERS, Bursts, draw_load, tenant_shares
 from fleet_model import SLOTS, Arrival, Fleet, Outcome, Policy, Router, Times
 from fleet_summary import summary
+
+if TYPE_CHECKING:
+    from assay.generate.base import BaseDescription
+    from assay.models.versions import VersionRecord
 
 STARTER = "smollm2-135m-instruct"
 TENANTS, HELD, RANK = 12, 20, 16
@@ -134,29 +138,35 @@ def random_adapter(folder: Path, config: Any, seed: int) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(settings))
 
 
+def record_of(base: BaseDescription, seed: int) -> VersionRecord:
+    """What is kept of an adapter of the starter beside its files."""
+    from assay.models.versions import VersionRecord
+
+    return VersionRecord(
+        base=STARTER,
+        base_sha256=base.weights_sha256,
+        data={},
+        settings={"rank": RANK},
+        seed=seed,
+        code=version("assay"),
+        template=base.template.to_dict(),
+        template_sha256=base.template.sha256,
+    )
+
+
 def prepare(folder: Path) -> tuple[list[str], str]:
     """Put adapters into the bucket that the environment names; their ids, and a key."""
     from assay.accounts.keys import create_key
     from assay.generate.base import describe_base
-    from assay.models.versions import VersionRecord, save_version
+    from assay.models.versions import save_version
     from assay.project.workspace import Workspace
 
     workspace, base = Workspace(folder), describe_base(STARTER)
     ids = []
     for seed in range(SPARE + 1):
-        record = VersionRecord(
-            base=STARTER,
-            base_sha256=base.weights_sha256,
-            data={},
-            settings={"rank": RANK},
-            seed=seed,
-            code=version("assay"),
-            template=base.template.to_dict(),
-            template_sha256=base.template.sha256,
-        )
         with tempfile.TemporaryDirectory() as made:
             random_adapter(Path(made), base.config.get_text_config(), seed)
-            ids.append(save_version(workspace.store, Path(made), record))
+            ids.append(save_version(workspace.store, Path(made), record_of(base, seed)))
     shutil.rmtree(folder / ".assay" / "cache")
     key = create_key(workspace.store, workspace.name, "bench", ["chat"])[1]
     workspace.store.engine.dispose()
