@@ -351,9 +351,9 @@ def _check_parts(
     for name, part in (("train", train), ("validation", validation), ("holdout", holdout)):
         if not part:
             raise DataError(
-                f"no row is left for {name}: nearly all inputs are near-duplicates of one another "
-                "or of the holdout, or belong to one group, and such rows are kept in the same "
-                "part of the split.",
+                f"no row is left for {name}: rows of one group, and rows whose inputs are nearly "
+                "the same, are kept in the same part of the split, and the file has too few "
+                "such groups.",
                 where=str(source.config.data.file),
                 fix="Use a group column with more groups, add more varied examples, or move a long "
                 "text that every input repeats into system_prompt.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,12 @@ def test_init_reads_the_documents_and_says_why_in_the_file(tmp_path: Path) -> No
     assert "# Answers are short (2 words) and 100% of them stand in the documents" in text
     without = project.draft("chairs", replace(choices, docs=None))
     assert without.proposal.primary == "rouge-l"
+    assert drafted.proposal.warnings == without.proposal.warnings
+    # Records are written in other words than the cells of the table; their inputs give it away.
+    shutil.copyfile(choices.data, tmp_path / "docs" / "asked.csv")
+    columns = replace(choices, input=["question"], output=["answer", "source"], document=None)
+    again = project.draft("chairs", columns)
+    assert again.proposal.warnings[-1].startswith("100% of the inputs stand in the documents")
 
 
 @pytest.mark.parametrize("said", ["", "Ask us."])

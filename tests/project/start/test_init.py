@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from tests.small import write_model
 from assay import project
 from assay.config.project import parsed_config
 from assay.errors import ConfigError, ModelError, UsageError
+from assay.example import Example
 from assay.project.start.from_documents import create_from_documents
 from assay.project.start.init import Choices, draft
-from assay.project.start.shares import holdout_share, is_enough
+from assay.project.start.shares import NO_VERDICT, holdout_share, warn_of_size
 from assay.project.workspace import open_to_serve
 
 ODD = ["1e5", "1E5", "1e-5", "0x1F", "0o17", "0b1"]
@@ -35,7 +37,20 @@ ODD = ["1e5", "1E5", "1e-5", "0x1F", "0o17", "0b1"]
 )
 def test_a_small_file_locks_a_larger_share(examples: int, share: float) -> None:
     assert holdout_share(examples) == share
-    assert is_enough(examples) == (examples > 18)
+    assert warn_of_size(alone(examples), None) == (None if examples > 18 else NO_VERDICT)
+
+
+def alone(count: int) -> list[Example]:
+    """Examples without a group."""
+    return [Example(id=str(number), messages=()) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("branches", "told"), [(3, "Branch, has 3 values.*about 34 values"), (34, "^None$")]
+)
+def test_groups_that_are_too_few_for_a_verdict_are_told(branches: int, told: str) -> None:
+    rows = [replace(row, group=str(n % branches)) for n, row in enumerate(alone(200))]
+    assert re.search(told, str(warn_of_size(rows, "Branch")))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from typing import Any
 from assay.config import GraderSpec
 from assay.data.normal import normalise
 from assay.data.propose import Proposal
+from assay.data.verbatim import pairs_in_documents
 from assay.example import Example
 from assay.knowledge.parse import Parser, UnreadableError, load
 from assay.knowledge.sources import sources
@@ -42,7 +43,17 @@ LOOKED_AT = 500
 """Answers that are looked for."""
 MOST_DOCUMENTS = 500
 MOST_CHARACTERS = 50_000_000
-"""Of documents that answers are looked for in; where there are more, nothing is proposed."""
+"""Of documents that rows are looked for in; where there are more, nothing is said of them."""
+LONG_WORDS = 4
+"""Words of an input that stands in a document by no chance."""
+REPEATED_SHARE = 0.1
+"""Of such inputs, at least, where documents hold the examples rather than what they ask about."""
+_EXAMPLES_INSIDE = (
+    "{share}% of the inputs stand in the documents word for word. Where their answers stand there "
+    "too, candidates that search documents look them up, and the scores say nothing of new inputs. "
+    "If the file of examples, or another list of such inputs with their answers, is among the "
+    "documents, take it out."
+)
 
 
 def find_document_column(
@@ -94,8 +105,41 @@ def read_texts(docs: Path) -> Iterator[str]:
             yield "\n".join(page.text for page in parsed.pages)
 
 
+def bounded(texts: Iterable[str]) -> list[str] | None:
+    """The texts, as far as rows may be looked for in them; None: they are too many or too long."""
+    found: list[str] = []
+    characters = 0
+    for text in islice(texts, MOST_DOCUMENTS + 1):
+        found.append(text)
+        characters += len(text)
+        if len(found) > MOST_DOCUMENTS or characters > MOST_CHARACTERS:
+            return None
+    return found
+
+
+def warn_of_examples(
+    proposal: Proposal, examples: Sequence[Example], texts: Sequence[str]
+) -> Proposal:
+    """Tell, before a holdout is opened, that the documents hold the examples themselves.
+
+    Inputs are looked for and not answers, which a table has in cells of their own and in other
+    words, as those of records.
+    """
+    inputs = [e.input for e in examples if len(normalise(e.input).split()) >= LONG_WORDS]
+    looked = _sample(inputs)
+    found = pairs_in_documents([(text, text) for text in looked], texts)
+    if not looked or found < REPEATED_SHARE * len(looked):
+        return proposal
+    warning = _EXAMPLES_INSIDE.format(share=floor(100 * found / len(looked)))
+    return replace(proposal, warnings=[*proposal.warnings, warning])
+
+
+def _sample(texts: Sequence[str]) -> Sequence[str]:
+    return texts[:: max(1, len(texts) // LOOKED_AT)][:LOOKED_AT]
+
+
 def propose_contains(
-    proposal: Proposal, examples: Sequence[Example], texts: Iterable[str], abstain: str | None
+    proposal: Proposal, examples: Sequence[Example], texts: Sequence[str], abstain: str | None
 ) -> Proposal:
     """Let `contains` decide where answers are facts out of the documents, which a sentence may say.
 
@@ -103,7 +147,7 @@ def propose_contains(
     against it.
 
     Args:
-        texts: of the documents; read only where answers are short.
+        texts: of the documents.
         abstain: the answer of rows that no document has one for, which are not counted.
     """
     answers = [e.output for e in examples if e.output.strip() and e.output != abstain]
@@ -112,9 +156,8 @@ def propose_contains(
     typical = median(len(answer.split()) for answer in answers)
     if typical > SHORT_WORDS:
         return proposal
-    looked = answers[:: max(1, len(answers) // LOOKED_AT)][:LOOKED_AT]
-    share = _share_in(looked, texts)
-    if share is None or share < PARTLY_COPIED_SHARE:
+    share = _share_in(_sample(answers), texts)
+    if share < PARTLY_COPIED_SHARE:
         return proposal
     if share < COPIED_SHARE:
         warning = _WARNING.format(share=floor(100 * share))
@@ -136,14 +179,10 @@ def propose_contains(
     )
 
 
-def _share_in(answers: Sequence[str], texts: Iterable[str]) -> float | None:
-    """Share of answers that stand in one of the texts as whole words; None: too much text."""
+def _share_in(answers: Sequence[str], texts: Iterable[str]) -> float:
+    """Share of answers that stand in one of the texts as whole words."""
     missing = Counter(map(normalise, answers))
-    characters = 0
-    for number, text in enumerate(islice(texts, MOST_DOCUMENTS + 1)):
-        characters += len(text)
-        if number == MOST_DOCUMENTS or characters > MOST_CHARACTERS:
-            return None
+    for text in texts:
         whole = f" {normalise(text)} "
         missing = Counter({a: n for a, n in missing.items() if f" {a} " not in whole})
         if not missing:

@@ -34,8 +34,14 @@ from assay.example import Example
 from assay.knowledge.sources import sources
 from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
-from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
-from assay.project.start.shares import NO_VERDICT, holdout_share, is_enough
+from assay.project.start.document_rows import (
+    bounded,
+    find_abstention,
+    propose_contains,
+    read_texts,
+    warn_of_examples,
+)
+from assay.project.start.shares import holdout_share, warn_of_size
 from assay.project.start.yaml_lines import block, column_lines, cost_lines, flow, grader_lines
 from assay.quantities import say_count
 from assay.store.files import new_folder, write_json
@@ -185,9 +191,10 @@ def draft(
     if turns is not None:
         told = turns.describe(by_turns=detected.format == openai_turns.NAME)
         proposal = replace(proposal, reasons=[told, *proposal.reasons])
-    if choices.holdout is None and not is_enough(len(examples)):
-        proposal = replace(proposal, warnings=[*proposal.warnings, NO_VERDICT])
     used = columns or detected.columns
+    warning = warn_of_size(examples, used.group if used is not None else None)
+    if choices.holdout is None and warning is not None:
+        proposal = replace(proposal, warnings=[*proposal.warnings, warning])
     if proposal.task == "label" and used is not None and used.group in used.output:
         raise DataError(
             f"the group column, {used.group}, is the column of the answers. Rows of one group stay "
@@ -203,7 +210,10 @@ def draft(
             choices = replace(choices, abstain=find_abstention(examples))
         if texts is None:
             texts = read_texts(choices.docs) if choices.docs is not None else ()
-        proposal = propose_contains(proposal, examples, texts, choices.abstain)
+        known = bounded(texts)
+        if known is not None:
+            proposal = warn_of_examples(proposal, examples, known)
+            proposal = propose_contains(proposal, examples, known, choices.abstain)
     return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected, turns)
 
 
