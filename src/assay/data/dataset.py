@@ -366,10 +366,11 @@ def _refuse_seen(fresh: list[Example], seen: list[Example], file: str) -> None:
     lines = {fresh[twin.holdout_row].line for twin in gate.rows}
     lines |= {e.line for e in fresh if e.group in groups}
     if lines:
-        first = ", ".join(map(str, sorted(lines)[:10])) + (", ..." if len(lines) > 10 else "")
+        more = f" and {len(lines) - 10} more" if len(lines) > 10 else ""
         raise DataError(
             f"{len(lines)} of the new examples repeat earlier ones, or nearly, or belong to the "
-            f"group of one: {'line' if len(lines) == 1 else 'lines'} {first}.",
+            f"group of one: {'line' if len(lines) == 1 else 'lines'} "
+            f"{', '.join(map(str, sorted(lines)[:10]))}{more}.",
             where=file,
             fix="Remove them: a new holdout may only contain new examples.",
         )

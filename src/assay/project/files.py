@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from assay.data.checks import CheckReport, check
 from assay.data.number_columns import with_numbers
 from assay.data.overlap import OverlapReport, overlap
 from assay.data.problems import json_line
+from assay.data.propose import guess_task as guess_task_of
 from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
 from assay.data.verbatim import answers_in_rows, pairs_in_documents
 from assay.errors import DataError, UsageError
@@ -45,7 +47,9 @@ def check_file(
     Args:
         find_numbers: of `columns` those that hold numbers are found out, as `assay init` does; of
             the project's own file they are taken from its settings.
-        guess_task, out, keep: see `assay.data.checks.check`.
+        guess_task: where no task is given, outputs that look like labels or records are checked as
+            such; of records the file is read twice.
+        out, keep: see `assay.data.checks.check`.
 
     Raises:
         UsageError: no file was named and there is no project.
@@ -73,12 +77,11 @@ def check_file(
         from assay.chat.template import Template
 
         template, context = Template.load(model)
-    return check(
+    run = partial(
+        check,
         file,
         format=format,
         columns=columns,
-        task=task,
-        guess_task=guess_task,
         labels=own.labels if own else None,
         schema=own.output_schema if own else None,
         template=template,
@@ -87,6 +90,15 @@ def check_file(
         keep=keep,
         progress=progress,
     )
+    report = run(task=task, guess_task=guess_task)
+    if guess_task and report.task is None and _are_records(report):
+        return run(task="json")  # of which each row is judged, so that it is known before the first
+    return report
+
+
+def _are_records(report: CheckReport) -> bool:
+    outputs = report.statistics.outputs
+    return outputs is not None and guess_task_of(outputs)[0] == "json"
 
 
 def _is_own(file: Path, folder: Path, config: Config) -> bool:

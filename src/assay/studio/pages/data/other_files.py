@@ -72,6 +72,8 @@ def explain_task(report: CheckReport) -> str:
         return ""
     if report.task == "label":
         return "The outputs are few and short, so they were checked as labels."
+    if report.task == "json":
+        return "Nearly all outputs are records, so they were checked as records."
     return "The outputs were checked as texts: they are too many or too long for labels."
 
 

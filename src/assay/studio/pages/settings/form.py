@@ -91,7 +91,7 @@ class SettingsForm(Controls[Config]):
             self._optional(
                 "Answer where no document has one",
                 "knowledge.abstain",
-                "Word for word as in your examples. Empty: every question has an answer.",
+                "Word for word as in your examples. Empty: every input has an answer.",
             )
         with ui.element("div") as self._labels:
             labels = w.field(

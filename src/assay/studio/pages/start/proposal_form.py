@@ -107,7 +107,7 @@ class ProposalForm:
             self._abstain = w.field(
                 "Answer where no document has one",
                 ui.input(value=kept or ""),
-                "Word for word as in your examples. Empty: every question has an answer.",
+                "Word for word as in your examples. Empty: every input has an answer.",
             )
             self._not_there = w.text(NOT_THERE, "warn note").props("role=status")
             self._abstain.on_value_change(self._look_for_abstention)
