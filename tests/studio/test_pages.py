@@ -281,9 +281,10 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     assert list((filled.folder / "data").glob("traces-*-2.jsonl"))
     page.get_by_role("button", name="Add them to the examples").click()
     expect(page.get_by_text(re.compile(r"\d rows? (was|were) added to "))).to_be_visible()
+    there = re.compile(r"(It is|All \d+ are) in \S+, the examples of this project\.")
+    expect(page.get_by_text(there)).to_be_visible()  # and not that nothing is trained on them
     here.axe()
     page.get_by_role("button", name="Save corrections as training data").click()
-    there = re.compile(r"(It is|All \d+ are) in \S+, the examples of this project\.")
     expect(page.get_by_text(there)).to_be_visible()
     expect(page.get_by_role("button", name="Add them to the examples")).to_have_count(0)
     right.fill("not JSON")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from nicegui import ui
 from nicegui.element import Element
+from nicegui.elements.mixins.text_element import TextElement
 
 from assay.chat.plain_calls import say_turn
 from assay.data.problems import CODES
@@ -135,18 +137,17 @@ def traces_card(
                 return
             config = context.workspace.config
             there = 0 if config is None else await _count_added(context, Path(written.file))
+            describe = partial(
+                describe_saved,
+                f"data/{Path(written.file).name}",
+                written.written,
+                written.rejected,
+                None if config is None else config.data.file,
+            )
             with w.refill(told):
-                w.text(
-                    describe_saved(
-                        f"data/{Path(written.file).name}",
-                        written.written,
-                        written.rejected,
-                        None if config is None else config.data.file,
-                        there,
-                    )
-                )
+                said = w.text(describe(there))
                 if config is not None and there < written.written:
-                    _show_addition(context, Path(written.file))
+                    _show_addition(context, Path(written.file), said, describe)
                 if written.rejected:
                     w.text(f"Why: {describe_rejected(written)}", "warn note")
 
@@ -207,11 +208,19 @@ def describe_saved(file: str, written: int, rejected: int, read: str | None, the
     )
 
 
-def _show_addition(context: PageContext, file: Path) -> None:
+def _show_addition(
+    context: PageContext, file: Path, said: TextElement, describe: Callable[[int], str]
+) -> None:
+    """A button that adds saved corrections to the examples.
+
+    Args:
+        said: what is said of the file, by `describe` of how many rows are added already.
+    """
     told = ui.element("div").props("role=status")
 
     async def click() -> None:
         added = await context.do(add_examples, file, f"data/{file.name}", ProgressState())
+        said.text = describe(await _count_added(context, file))
         with w.refill(told):
             tell_addition(added)
             if added.used:
