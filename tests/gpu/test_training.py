@@ -21,13 +21,15 @@ from tests.train.tiny import (
 )
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._inductor import config as inductor
+from torch._inductor import metrics
 
 from assay.config.training import FineTune
 from assay.prefix import flex
 from assay.prefix.training import pack_attention
-from assay.train import adapters
+from assay.train import adapters, norm
 from assay.train.methods import registry
-from assay.train.sequences import TrainingSequence
+from assay.train.sequences import TrainingSequence, alone
 from assay.train.session import TrainResult
 from assay.train.step import step
 
@@ -141,3 +143,43 @@ def test_one_graph_serves_ragged_packs_forward_and_backward(
             found.append({str(n): t.float() for n, t in enumerate(tensors) if t is not None})
         assert distance(found[1], found[0]) < near, (lengths, start, window)
     assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("width", [64, 576, 4096])
+@pytest.mark.parametrize(
+    ("of_input", "of_output"),
+    [
+        (torch.float32, torch.float32),
+        (torch.float32, torch.bfloat16),
+        (torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_a_norm_is_one_kernel_each_way_for_all_lengths(
+    of_input: torch.dtype, of_output: torch.dtype, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the operations on the CPU; a gradient that is a part of another one included."""
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    metrics.reset()
+    counter = CompileCounterWithBackend("inductor")
+    compiled = norm.compiled(counter)
+    monkeypatch.setattr(norm, "compiled", lambda: compiled)
+    monkeypatch.setattr(norm, "_usable", {})
+    scale, eps = torch.linspace(-2.0, 3.0, width), torch.tensor(1e-6)
+    near = 1e-5 if of_output == torch.float32 else 2e-2
+    with inductor.patch(force_disable_caches=True):  # what comes from a cache is not counted
+        for tokens in (300, 2, 1, 2048, 777, 5000):
+            given, weight = torch.randn(tokens, width), torch.randn(tokens + 3, width)
+            found = []
+            for device in ("cpu", DEVICE):
+                tensors = [t.to(device) for t in (scale, scale.reciprocal(), eps)]
+                of = norm.RmsNorm(*tensors, of_output, pytest.fail)
+                x = given.to(device, of_input)[None].requires_grad_()
+                y = of(x)
+                both = torch.cat([y.new_zeros(1, 3, width), y], 1)
+                both.backward(weight.to(both)[None])
+                assert x.grad is not None
+                found.append({"y": y.detach().float(), "x": x.grad.float()})
+            assert distance(found[1], found[0]) < near, tokens
+    assert counter.frame_count == 2
+    assert metrics.generated_kernel_count == 2

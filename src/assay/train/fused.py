@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from assay.models.device import give_back_freed
 from assay.train.lora import Factors, LoraMap, is_plain
+from assay.train.norm import RmsNorm, Say, normalise
 from assay.train.rotation import rotating
 from assay.train.step import causal_lm
 
@@ -31,7 +32,7 @@ _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest o
 
 
 @contextmanager
-def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
+def fast(model: nn.Module, dtype: torch.dtype, say: Say = lambda line: None) -> Iterator[int]:
     """Within the block, LoRA layers, norms and feed-forwards of `model` compute as one function.
 
     Queries and keys are rotated by `assay.train.rotation`, and a frozen head is cast once. A base
@@ -44,6 +45,7 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
         dtype: of the matrix products. The frozen weight of a LoRA layer that it holds to the last
             bit, as bfloat16 does what was stored in it, is kept in it alone inside the block; of
             another one there is a copy.
+        say: takes a line about what should be compiled on this device and cannot be.
 
     Yields:
         The number of LoRA layers that changed.
@@ -67,7 +69,7 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
                 continue
             found = (
                 (_cast_head(module, dtype) if module is head else None)
-                or _norm(module, _output_type(name, dtype))
+                or _norm(module, _output_type(name, dtype), say)
                 or _feed_forward(module, maps, dtype)
             )
             if found is not None:
@@ -121,34 +123,6 @@ def _cast_head(head: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor] | No
     return lambda x: nn.functional.linear(x.to(dtype), weight, bias)
 
 
-class _RmsNorm(torch.autograd.Function):
-    """y = x / √(mean x² + ε) · s (Zhang & Sennrich 2019, arXiv:1910.07467)."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        scale_d: Tensor,
-        inverse_d: Tensor,
-        eps: float,
-        dtype: torch.dtype | None,
-    ) -> Tensor:
-        wide = x.float()
-        root = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
-        y = (wide * root).mul_(scale_d).to(dtype or x.dtype)
-        ctx.save_for_backward(y, root, scale_d, inverse_d)
-        ctx.dtype = x.dtype
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        y, root, scale_d, inverse_d = ctx.saved_tensors
-        wide = grad.float()
-        along = (wide * y).mean(-1, keepdim=True)
-        d_x = (wide * scale_d).sub_((y * inverse_d).mul_(along)).mul_(root)
-        return d_x.to(ctx.dtype), None, None, None, None
-
-
 def _output_type(name: str, dtype: torch.dtype) -> torch.dtype | None:
     """What a norm of that name gives; None: the type of its input.
 
@@ -159,7 +133,7 @@ def _output_type(name: str, dtype: torch.dtype) -> torch.dtype | None:
     return dtype if in_a_layer and dtype == torch.bfloat16 else None
 
 
-def _norm(module: nn.Module, dtype: torch.dtype | None) -> Callable[[Tensor], Tensor] | None:
+def _norm(module: nn.Module, dtype: torch.dtype | None, say: Say) -> RmsNorm | None:
     """The norm of a module, if it is one; its outputs are of `dtype`."""
     weight = getattr(module, "weight", None)
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
@@ -172,17 +146,10 @@ def _norm(module: nn.Module, dtype: torch.dtype | None) -> Callable[[Tensor], Te
     for scale in (weight.detach().float(), 1 + weight.detach().float()):  # as Llama; as Gemma
         if float(scale.abs().min()) < 1e-6:  # the output cannot be divided by it
             continue
-        apply = partial(_apply_norm, scale, scale.reciprocal(), eps)
-        if _same(_output(partial(apply, None), sample), wanted, weight.dtype):
-            return partial(apply, dtype)
+        small = torch.tensor(eps, device=scale.device)
+        if _same(normalise(sample, scale, small, sample.dtype)[0], wanted, weight.dtype):
+            return RmsNorm(scale, scale.reciprocal(), small, dtype, say)
     return None
-
-
-def _apply_norm(
-    scale_d: Tensor, inverse_d: Tensor, eps: float, dtype: torch.dtype | None, x: Tensor
-) -> Tensor:
-    y: Tensor = _RmsNorm.apply(x, scale_d, inverse_d, eps, dtype)  # type: ignore[no-untyped-call]
-    return y
 
 
 class _GatedFeedForward(torch.autograd.Function):

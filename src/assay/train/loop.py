@@ -96,7 +96,7 @@ class Run:
         with (
             self.job.progress.task("training", self.total_steps, "steps") as bar,
             interrupt_noted(heeded=self.ranks.number == 0) as self.interrupted,
-            fast(self.model, getattr(torch, self.compute)),
+            fast(self.model, getattr(torch, self.compute), self.job.progress.say),
             running(self.model),
         ):
             self.give_back_read()
