@@ -49,6 +49,7 @@ FORMAT_S = 60.0  # of it for one number format: a CPU that emulates bfloat16 tak
 MEASURE_S = 400.0  # after this no further step of the peer's best setting begins
 AGAIN_S = 60.0  # ours is measured again after the peer if it takes no longer than this
 SEEDS = (0, 1, 2)
+LATE = "its time ran out"
 FORMATS: tuple[Format, ...] = ("float32", "bfloat16", "bfloat16 weights")
 
 
@@ -77,11 +78,25 @@ class Quality(Line):
 
 def run(side: str, job: Job, limit_s: float) -> list[Outcome]:
     """The outcomes of a process that trains `job`; fewer than asked when its time ran out."""
-    script = Path(__file__).with_name(f"train_{side}.py")
+    script = f"train_{side}.py"
+    outcomes, failure = ask([script], job, limit_s)
+    if failure and failure != LATE:
+        if not outcomes and side == "ours":
+            sys.exit(f"{script} failed:\n{failure}")
+        say(f"    {script} failed:\n{failure}")
+    return outcomes
+
+
+def ask(command: Sequence[str], job: Job, limit_s: float) -> tuple[list[Outcome], str]:
+    """What a script of this folder prints of `job`, and the end of what it says if it fails.
+
+    Instead of that `LATE`, when its time ran out.
+    """
+    script = Path(__file__).with_name(command[0])
     known = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
-            [sys.executable, str(script)],
+            [sys.executable, str(script), *command[1:]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
@@ -90,19 +105,15 @@ def run(side: str, job: Job, limit_s: float) -> list[Outcome]:
         )
         try:
             out, _ = process.communicate(json.dumps(asdict(job)), timeout=limit_s)
-            late = False
+            failure = ""
         except subprocess.TimeoutExpired:
             process.kill()
             out, _ = process.communicate()
-            late = True
-        outcomes: list[Outcome] = [json.loads(line) for line in out.splitlines()]
-        if process.returncode and not late:
+            failure = LATE
+        if process.returncode and not failure:
             said.seek(0)
-            tail = "".join(said.readlines()[-8:])
-            if not outcomes and side == "ours":
-                sys.exit(f"{script.name} failed:\n{tail}")
-            say(f"    {script.name} ended with {process.returncode}:\n{tail}")
-    return outcomes
+            failure = "".join(said.readlines()[-8:]) or f"it ended with {process.returncode}"
+    return [json.loads(line) for line in out.splitlines()], failure
 
 
 def say(line: str) -> None:

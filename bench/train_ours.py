@@ -27,7 +27,7 @@ from torch import nn
 from assay.chat.template import Template
 from assay.config import FineTune
 from assay.example import Example, Message
-from assay.models.load import LoadedModel, load
+from assay.models.load import LoadedModel, load_to_train
 from assay.train.choices import FILE
 from assay.train.device import peak_bytes
 from assay.train.job import TrainingJob
@@ -35,7 +35,7 @@ from assay.train.methods import registry
 from assay.train.sequences import TrainingSequence, Unit, alone, epoch_order
 from assay.train.session import train_by_method
 from assay.train.units import units_of
-from train_works import ALPHA, MODEL, RANK, Job, Row, common, counted_once
+from train_works import ALPHA, RANK, Job, Row, common, counted_once
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Outcome:
         step_s: seconds of each step.
         tokens: of each step, as rendered.
         losses: of each step, nats per trained token (dpo: per pair).
-        peak_mb: most memory of the process, loading included, in 1e6 bytes.
+        peak_mb: most memory of the process, loading included, in 1e6 bytes; on a GPU, after it.
         loaded_mb: the same up to the loaded model.
         validation_loss: nats per trained token after the last step.
         computed: tokens of all steps when those of a common beginning are counted once (ours only).
@@ -87,7 +87,7 @@ class Watch:
     def task(self, label: str, total: float | None, unit: str) -> Iterator[Watch]:
         """The trainer's own bars; the steps are those of "training"."""
         if label == "training":
-            self.started = self.mark = time.perf_counter()
+            self.started = self.mark = now()
         yield self
 
     def say(self, line: str) -> None:
@@ -95,20 +95,35 @@ class Watch:
 
     def advance(self, amount: float = 1, **info: Any) -> None:
         """A step is over where its loss is told; what lies between is no step (an evaluation)."""
-        now = time.perf_counter()
+        reached = now()
         if "loss" in info:
-            self.step_s.append(now - self.mark)
+            self.step_s.append(reached - self.mark)
             self.losses.append(info["loss"])
-            late = now - self.started >= self.limit_s
+            late = reached - self.started >= self.limit_s
             if self.leave and (late or len(self.step_s) == self.steps):
                 raise EnoughError
-        self.mark = now
+        self.mark = reached
+
+
+def now() -> float:
+    """The time in seconds, when a GPU has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def weigh_loaded(loaded: LoadedModel) -> float:
+    """The most memory up to here, in 1e6 bytes; on a GPU what follows is weighed by itself."""
+    most = peak_bytes(loaded.model) / 1e6
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    return most
 
 
 def train(job: Job) -> Outcome:
     """All steps of the job."""
-    loaded = load(MODEL)
-    loaded_mb = peak_bytes(loaded.model) / 1e6
+    loaded = load_to_train(job.model, job.quantization)
+    loaded_mb = weigh_loaded(loaded)
     settings = FineTune(
         method=job.method,
         rank=RANK,
@@ -118,6 +133,7 @@ def train(job: Job) -> Outcome:
         rows_per_step=job.rows_per_step,
         max_tokens=2048,
         seed=job.seed,
+        quantization=job.quantization,
     )
     steps = job.epochs * math.ceil(len(job.rows) / job.rows_per_step)
     watch = Watch(steps, job.limit_s, leave=not job.validation)

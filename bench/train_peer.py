@@ -9,6 +9,11 @@ so both sides train on exactly the same tokens.
 
 from __future__ import annotations
 
+import sys
+
+if "--unsloth" in sys.argv:  # it changes the libraries below, if it is there before them
+    import unsloth
+
 import logging
 import math
 import os
@@ -21,6 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import datasets
+import torch
 import trl
 from peft import LoraConfig
 from torch import Tensor, nn
@@ -29,14 +35,15 @@ from transformers.utils import logging as chatter
 
 from assay.chat.template import Template
 from assay.config import FineTune
+from assay.models.device import best_device
 from assay.models.load import LoadedModel, load
 from assay.train import adapters
 from assay.train.device import computing, peak_bytes
 from assay.train.schedule import learning_rate
 from assay.train.sequences import epoch_order
 from assay.train.step import evaluate
-from train_ours import Outcome, rendered, report
-from train_works import ALPHA, MODEL, RANK, Job, Row, Setting
+from train_ours import Outcome, now, rendered, report, weigh_loaded
+from train_works import ALPHA, RANK, Job, Row, Setting
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
@@ -48,7 +55,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The preparation is over."""
-        self.marks.append(time.perf_counter())
+        self.marks.append(now())
 
     def on_step_begin(
         self, args: Any, state: Any, control: Any, optimizer: Any, **kwargs: Any
@@ -59,26 +66,32 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A step is over when the next begins: reading the rows counts too."""
-        self.marks.append(time.perf_counter())
+        self.marks.append(now())
         if self.marks[-1] - self.marks[0] >= self.limit_s:
             control.should_training_stop = True
 
 
 def train(job: Job, setting: Setting) -> Outcome:
     """All steps of the job by one setting."""
-    weights = "bfloat16" if setting.format == "bfloat16 weights" else "float32"
-    loaded = load(MODEL, dtype=weights)
-    loaded_mb = peak_bytes(loaded.model) / 1e6
+    loaded = by_unsloth(job, setting) if setting.unsloth else by_transformers(job, setting)
+    loaded_mb = weigh_loaded(loaded)
     order = [i for epoch in range(job.epochs) for i in epoch_order(len(job.rows), job.seed, epoch)]
     rows = [written(loaded, job.rows[i]) for i in order]
-    settings = FineTune(rank=RANK, alpha=ALPHA, learning_rate=job.learning_rate, seed=job.seed)
-    start = start_of_ours(loaded, settings)
+    settings = FineTune(
+        rank=RANK,
+        alpha=ALPHA,
+        learning_rate=job.learning_rate,
+        seed=job.seed,
+        quantization=job.quantization,
+    )
+    start = None if setting.unsloth else start_of_ours(loaded, settings)
     clock = Clock(settings, job.limit_s)
     with TemporaryDirectory() as folder:
         arguments = trainer_arguments(loaded, rows, job, setting, folder)
         began = time.perf_counter()
-        trainer = made(loaded, rows, job, arguments, clock)
-        adapters.set_weights(trainer.model, start)
+        trainer = made(loaded, rows, job, setting, arguments, clock)
+        if start is not None:
+            adapters.set_weights(trainer.model, start)
         trainer.train()
     peak_mb = peak_bytes(loaded.model) / 1e6
     logged = [line for line in trainer.state.log_history if "num_tokens" in line]
@@ -95,8 +108,40 @@ def train(job: Job, setting: Setting) -> Outcome:
     )
 
 
-def written(loaded: LoadedModel, row: Row) -> dict[str, str]:
-    """A row as texts; TRL adds the token that ends the answer."""
+def by_transformers(job: Job, setting: Setting) -> LoadedModel:
+    """The base, for TRL to put an adapter beside."""
+    weights = "bfloat16" if setting.format == "bfloat16 weights" else "float32"
+    where = best_device()
+    return load(job.model, dtype=weights, quantization=job.quantization, device=where)
+
+
+def by_unsloth(job: Job, setting: Setting) -> LoadedModel:
+    """The base with Unsloth's kernels and its adapter on the same maps."""
+    model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+        job.model,
+        max_seq_length=2048,
+        dtype=torch.bfloat16,
+        load_in_4bit=job.quantization == "nf4",
+    )
+    maps = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    model = unsloth.FastLanguageModel.get_peft_model(
+        model,
+        r=RANK,
+        lora_alpha=ALPHA,
+        lora_dropout=0,
+        bias="none",
+        target_modules=list(maps),
+        use_gradient_checkpointing="unsloth" if setting.checkpointing else False,
+        random_state=job.seed,
+    )
+    return LoadedModel(model, tokenizer, job.model, "", 2048, "bfloat16", job.quantization)
+
+
+def written(loaded: LoadedModel, row: Row) -> dict[str, Any]:
+    """A row as texts, of which TRL ends the answer with a token; or as ids."""
+    if "ids" in row:
+        before = len(row["ids"]) - row["trained"]
+        return {"input_ids": row["ids"], "completion_mask": [0] * before + [1] * row["trained"]}
     if "messages" not in row:
         return row
     prompt = loaded.tokenizer.apply_chat_template(
@@ -123,13 +168,15 @@ def loss_of(model: nn.Module, loaded: LoadedModel, job: Job, setting: Setting) -
 
 
 def trainer_arguments(
-    loaded: LoadedModel, rows: Sequence[dict[str, str]], job: Job, setting: Setting, folder: str
+    loaded: LoadedModel, rows: Sequence[dict[str, Any]], job: Job, setting: Setting, folder: str
 ) -> Any:
     """TRL's configuration for this setting."""
     micro, accumulation = setting.micro, job.rows_per_step // setting.micro
     own: dict[str, Any] = {"max_length": None}
     if job.method == "dpo":
         own["precompute_ref_log_probs"] = setting.reference_first
+    elif "input_ids" in rows[0]:
+        own["completion_only_loss"] = True
     elif setting.layout == "padding-free":
         own["padding_free"] = True
     elif setting.layout == "packed":
@@ -144,7 +191,8 @@ def trainer_arguments(
         gradient_accumulation_steps=accumulation,
         gradient_checkpointing=setting.checkpointing,
         bf16=setting.format != "float32",
-        use_cpu=True,
+        use_liger_kernel=setting.liger,
+        use_cpu=best_device() == "cpu",
         num_train_epochs=1,
         learning_rate=job.learning_rate,
         lr_scheduler_type="constant",
@@ -169,7 +217,12 @@ def packs_of(loaded: LoadedModel, rows: Sequence[dict[str, str]], micro: int) ->
 
 
 def made(
-    loaded: LoadedModel, rows: Sequence[dict[str, str]], job: Job, arguments: Any, clock: Clock
+    loaded: LoadedModel,
+    rows: Sequence[dict[str, Any]],
+    job: Job,
+    setting: Setting,
+    arguments: Any,
+    clock: Clock,
 ) -> Any:
     """TRL's trainer; it tokenises the rows here."""
     trainer = trl.DPOTrainer if job.method == "dpo" else trl.SFTTrainer
@@ -178,7 +231,9 @@ def made(
         args=arguments,
         train_dataset=datasets.Dataset.from_list(list(rows)),
         processing_class=loaded.tokenizer,
-        peft_config=LoraConfig(
+        peft_config=None
+        if setting.unsloth
+        else LoraConfig(
             r=RANK,
             lora_alpha=ALPHA,
             target_modules="all-linear",

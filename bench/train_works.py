@@ -38,6 +38,8 @@ class Setting:
         layout: how rows lie beside each other.
         checkpointing: activations computed twice to hold fewer.
         reference_first: dpo's reference log-probabilities before the training, not in its steps.
+        liger: norms, rotation and feed-forwards by Liger's kernels; on a GPU.
+        unsloth: the model and the adapter are Unsloth's; on a GPU.
     """
 
     format: Literal["float32", "bfloat16", "bfloat16 weights"] = "bfloat16"
@@ -45,9 +47,12 @@ class Setting:
     layout: Literal["padded", "padding-free", "packed"] = "padded"
     checkpointing: bool = False
     reference_first: bool = False
+    liger: bool = False
+    unsloth: bool = False
 
     def __str__(self) -> str:
         extras = ", checkpointing" * self.checkpointing + ", reference first" * self.reference_first
+        extras += ", Liger" * self.liger
         return f"{self.format}, {self.layout}, micro-batch {self.micro}{extras}"
 
 
@@ -62,6 +67,8 @@ class Job:
         settings: the peer's, one training each.
         limit_s: after this many seconds of steps no further one is begun.
         peak: measure how fast the machine multiplies matrices (ours only).
+        model: a starter, or a folder.
+        quantization: of the base.
     """
 
     method: Literal["sft", "dpo"]
@@ -75,6 +82,8 @@ class Job:
     settings: tuple[Setting, ...] = ()
     limit_s: float = 400.0
     peak: bool = False
+    model: str = MODEL
+    quantization: Literal["none", "nf4"] = "none"
 
     @classmethod
     def read(cls) -> Job:
@@ -179,7 +188,7 @@ def _unique(steps: int) -> Work:
     return Work(
         "sft-unique",
         "sft",
-        _as_shuffled(_apart(usual, steps, STEP_ROWS)),
+        as_shuffled(_apart(usual, steps, STEP_ROWS)),
         _apart(sorted(pool, key=_length), AGREE_ROWS // 2, 2),
         tried=8,
     )
@@ -235,7 +244,7 @@ def _first_word(row: Row) -> str:
     return word
 
 
-def _as_shuffled(rows: Sequence[Row]) -> list[Row]:
+def as_shuffled(rows: Sequence[Row]) -> list[Row]:
     """The rows so laid that the first epoch's shuffled order is the given one."""
     laid: list[Row] = [{}] * len(rows)
     for row, place in zip(rows, epoch_order(len(rows), 0, 0), strict=True):

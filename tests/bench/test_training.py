@@ -44,7 +44,7 @@ def test_rows_are_laid_so_that_the_shuffled_order_is_the_given_one(scripts: Any)
     from assay.train.sequences import epoch_order
 
     rows = [{"number": number} for number in range(12)]
-    laid = scripts.works._as_shuffled(rows)
+    laid = scripts.works.as_shuffled(rows)
     assert [laid[place] for place in epoch_order(12, 0, 0)] == rows
 
 
