@@ -116,7 +116,7 @@ def _directions(x: Tensor, dtype: torch.dtype, say: Say) -> Directions:
     # The number of threads is a condition of every graph of torch's.
     kind = width, x.dtype, dtype, x.device, torch.get_num_threads()
     if kind not in _usable:
-        why = _why_not(compiled(), kind)
+        why = _why_not(kind)
         if why and all(_usable.values()):  # else it was said already
             say(f"Norms take several kernels each, which is slower: {why}.")
         _usable[kind] = not why
@@ -127,10 +127,13 @@ _Kind = tuple[int, torch.dtype, torch.dtype, torch.device, int]
 _usable: dict[_Kind, bool] = {}
 
 
-def _why_not(these: Directions, kind: _Kind) -> str:
+def _why_not(kind: _Kind) -> str:
     """Compile for this kind; empty if both directions give what the operations do."""
     from torch._dynamo import config as dynamo  # seconds to import, and not needed on a CPU
+    from torch._inductor import config as inductor
 
+    if not hasattr(inductor, "deterministic"):
+        return "this torch would choose between kernels by their time, newer ones need not"
     width, of_input, dtype, device, _ = kind
     draw = torch.Generator().manual_seed(0)
     sample = torch.randn(2, SAMPLE, width, generator=draw)
@@ -139,6 +142,7 @@ def _why_not(these: Directions, kind: _Kind) -> str:
     eps = torch.tensor(1e-6, device=device)
     try:
         with torch.no_grad(), dynamo.patch(recompile_limit=GRAPHS):
+            these = compiled()
             y, root = OPERATIONS.forward(x, scale, eps, dtype)
             before = grad, y, root, scale, scale.reciprocal(), x.dtype
             ours = *these.forward(x, scale, eps, dtype), these.backward(*before)
@@ -158,11 +162,9 @@ def _is_near(ours: Tensor, wanted: Tensor) -> bool:
 @cache
 def compiled(backend: str | Callable[..., Any] = "inductor") -> Directions:
     """Both functions compiled, with the number of tokens left open."""
-    from torch._inductor import config as inductor
-
-    untimed = backend == "inductor" and hasattr(inductor, "deterministic")
-    how: dict[str, Any] = {"options": {"deterministic": True}} if untimed else {}
-    how |= {"backend": backend, "dynamic": False, "fullgraph": True}
+    how: dict[str, Any] = {"backend": backend, "dynamic": False, "fullgraph": True}
+    if backend == "inductor":
+        how["options"] = {"deterministic": True}
     forward, backward = torch.compile(normalise, **how), torch.compile(to_input, **how)
 
     def flat(tensor: Tensor) -> Tensor:
