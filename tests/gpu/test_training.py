@@ -29,7 +29,7 @@ from assay.prefix import flex
 from assay.prefix.training import pack_attention
 from assay.train import adapters, norm
 from assay.train.methods import registry
-from assay.train.sequences import TrainingSequence, alone
+from assay.train.sequences import TrainingSequence
 from assay.train.session import TrainResult
 from assay.train.step import step
 
