@@ -27,7 +27,7 @@ def no_waits() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_tokens_are_those_of_the_cpu_and_none_is_waited_for(alone: bool) -> None:
+def test_tokens_are_those_of_the_cpu_and_no_pass_waits(alone: bool) -> None:
     """Greedy, drawn, and by a grammar; drawn again, a lone row too, they are the same."""
     on_cpu = tiny_engine(stops=24)
     asked = [
@@ -38,6 +38,7 @@ def test_tokens_are_those_of_the_cpu_and_none_is_waited_for(alone: bool) -> None
     asked = asked[:1] if alone else asked
     wanted = on_cpu.draw(asked)
     engine = TransformersBatchEngine(on_cpu.loaded, on_cpu.template, device="cuda")
+    assert engine.ahead
     engine.draw(asked)  # what is compiled or allotted once may wait
     for _ in range(2):
         with no_waits():

@@ -40,13 +40,14 @@ def show_at_once(made: ValueElement[Any]) -> None:
 
 def lead_to_error(button: Element) -> None:
     """Bring the first field in error of the form that a button belongs to into view, with the
-    cursor in it; nothing where there is none: the form was taken."""
+    cursor in it; nothing where there is none: the form was taken. Whoever is in another field by
+    then stays there."""
     button.client.run_javascript(call_expression("leadToError", button.id))
 
 
 def lead_to(field: Element) -> None:
     """Put the cursor into a field and bring it into view, which Quasar's focus alone does not, also
-    out of what is folded."""
+    out of what is folded. Whoever is in another field by then stays there."""
     # Of the field's page: what was clicked to come here may be gone.
     is_input = isinstance(field, ValidationElement)
     field.client.run_javascript(call_expression("leadTo", field.id, is_input))

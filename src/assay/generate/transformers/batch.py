@@ -39,8 +39,8 @@ BATCH_TOKENS = 32_768
 SHARE_OF_MEMORY = 0.25
 """Of the free memory, for keys and values of one batch."""
 DRAWN_TOGETHER = {"cpu": 2, "cuda": 16}
-"""Rows whose distributions are held in float64 at once: with more than its cache holds a core was
-three times as slow; on a GPU each time costs several kernels."""
+"""Rows whose distributions are held in float64 at once: a core is slower with more than its cache
+holds; on a GPU each time costs several kernels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +351,7 @@ def _draw(scores: Tensor, rows: Sequence[_Row]) -> Tensor:
     the row's own chance.
 
     Inverse of the cumulative distribution in float64, so that the draw depends on nothing but the
-    scores and the seed.
+    scores and the seed; on a GPU up to rounding, where few rows are drawn at once.
     """
     import torch
 
