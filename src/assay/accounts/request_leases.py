@@ -11,12 +11,22 @@ part until the lease expires, by the database's clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import bindparam, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
 
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, RequestLeaseRow
@@ -27,6 +37,13 @@ LASTS = timedelta(seconds=10)
 SHARE = 8
 """A server takes an eighth of what nobody holds beside what it needs, so that others find some."""
 _FORGOTTEN = timedelta(hours=1)
+_BOUNDS = {
+    # For a lock as well: another server may have stopped, or vanished, while it had one.
+    "statement_timeout": "2s",
+    "idle_in_transaction_session_timeout": "5s",
+    # A lease that a crash of the database loses is told anew, or was as good as expired.
+    "synchronous_commit": "off",
+}
 
 _WRITE = (
     update(RequestLeaseRow)
@@ -61,14 +78,15 @@ def choose_rest(held: int, peak: int, free: int) -> int:
 
 def hold(store: Store, key: str, server: str, most: int, need: int) -> RequestShare:
     """Let a server hold room for `need` requests of a key, or as many as there are."""
+    # Not above: it loads what a server beside SQLite has no use for.
+    from sqlalchemy.dialects.postgresql import insert
+
     mine, its = RequestLeaseRow.server == server, RequestLeaseRow.key == key
-    with store.engine.begin() as connection:
+    with _begin(store) as connection:
         # Whoever has locked the key's row is alone with its leases.
         alone = select(ApiKeyRow.id).where(ApiKeyRow.id == key).with_for_update(key_share=True)
         connection.execute(alone)
-        connection.execute(
-            delete(RequestLeaseRow).where(its, RequestLeaseRow.expires < database_time())
-        )
+        connection.execute(_end(its))
         others = select(func.sum(RequestLeaseRow.amount)).where(its, ~mine)
         free = max(0, most - (connection.scalar(others) or 0))
         held = choose_share(need, free)
@@ -89,23 +107,50 @@ def keep(store: Store, server: str, amounts: Mapping[str, int], most: int) -> di
     Returns:
         Of each key of which something is held still, what nobody holds. The others have expired.
     """
-    kept = [{"of": key, "by": server, "now": amount} for key, amount in amounts.items() if amount]
-    dropped = [{"of": key, "by": server} for key, amount in amounts.items() if not amount]
-    all = func.sum(RequestLeaseRow.amount)
+    ordered = sorted(amounts.items())  # two that lock the same rows do so in one order
+    kept = [{"of": key, "by": server, "now": amount} for key, amount in ordered if amount]
+    dropped = [{"of": key, "by": server} for key, amount in ordered if not amount]
+    total = func.sum(RequestLeaseRow.amount)
     is_there = func.bool_or(RequestLeaseRow.server == server)
     named = RequestLeaseRow.key.in_([one["of"] for one in kept])
-    sums = select(RequestLeaseRow.key, all).where(named).group_by(RequestLeaseRow.key)
-    with store.engine.begin() as connection:
+    totals = select(RequestLeaseRow.key, total).where(named).group_by(RequestLeaseRow.key)
+    with _begin(store) as connection:
         if dropped:
             connection.execute(_DROP, dropped)
         if not kept:
             return {}
         connection.execute(_WRITE, kept)
-        return {key: max(0, most - sum) for key, sum in connection.execute(sums.having(is_there))}
+        found = connection.execute(totals.having(is_there))
+        return {key: max(0, most - held) for key, held in found}
+
+
+def leave(store: Store, server: str) -> None:
+    """Give back all that a server holds, which begins no more requests."""
+    with _begin(store) as connection:
+        connection.execute(delete(RequestLeaseRow).where(RequestLeaseRow.server == server))
 
 
 def sweep(store: Store) -> None:
     """Remove what servers held that are long gone, of keys that nobody asks with."""
-    gone = RequestLeaseRow.expires < database_time(-_FORGOTTEN)
+    if store.engine.dialect.name == "sqlite":  # nothing is there, ever
+        return
+    with _begin(store) as connection:
+        connection.execute(_end(since=_FORGOTTEN))
+
+
+@contextmanager
+def _begin(store: Store) -> Iterator[Connection]:
+    """A transaction that waits for nobody for long, and lets nobody wait."""
     with store.engine.begin() as connection:
-        connection.execute(delete(RequestLeaseRow).where(gone))
+        bounds = (func.set_config(*bound, True) for bound in _BOUNDS.items())
+        connection.execute(select(*bounds))
+        yield connection
+
+
+def _end(*which: ColumnElement[bool], since: timedelta = timedelta()) -> Delete:
+    """Remove what has expired. A lease that its server renews at this moment counts still."""
+    row = tuple_(RequestLeaseRow.key, RequestLeaseRow.server)
+    ended = select(RequestLeaseRow.key, RequestLeaseRow.server).where(
+        *which, RequestLeaseRow.expires < database_time(-since)
+    )
+    return delete(RequestLeaseRow).where(row.in_(ended.with_for_update(skip_locked=True)))

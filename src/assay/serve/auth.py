@@ -89,7 +89,10 @@ class AccessMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or self.beside(scope["path"]):
+        if scope["type"] == "lifespan":
+            await self.app(scope, self._closing(receive), send)
+            return
+        if scope["path"] in OPEN_PATHS or self.beside(scope["path"]):
             await self.app(scope, receive, send)
             return
         if scope["type"] == "websocket":
@@ -116,6 +119,17 @@ class AccessMiddleware:
             return
         scope[CALLER] = caller
         await self._open.run(caller.key_id, self.app, scope, count_bytes(receive, limit), send)
+
+    def _closing(self, receive: Receive) -> Receive:
+        """What the server says of its life; at its end, no part of a key's requests stays here."""
+
+        async def read() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self._limit.close()
+            return message
+
+        return read
 
     async def _caller(self, header: str | None) -> Caller:
         kind, _, secret = (header or "").partition(" ")
