@@ -34,7 +34,7 @@ from assay.jobs import batch_answers, fine_tuning, queue
 from assay.jobs.events import read_events
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.service import work_on
-from assay.jobs.tuning_request import TuningRequest
+from assay.jobs.tuning_request import MOST_EPOCHS, TuningRequest
 from assay.release import changes
 from assay.store import stored_files
 
@@ -75,7 +75,7 @@ class Provider:
 
     def lines(self) -> list[int]:
         """How often each line was asked that was."""
-        return [count for text, count in self.asked.items() if text.startswith("line ")]
+        return [count for text, count in list(self.asked.items()) if text.startswith("line ")]
 
 
 @dataclass
@@ -169,7 +169,7 @@ def tuning(pair: Pair, number: int) -> str:
     body = {
         "model": MODEL,
         "training_file": rows.id,
-        "hyperparameters": {"n_epochs": 15, "batch_size": 3},
+        "hyperparameters": {"n_epochs": MOST_EPOCHS, "batch_size": 3},
     }
     id = fine_tuning.create(store, name, TuningRequest.model_validate(body), seed=7)
     work_on(store, [CHECK]).once(id)
