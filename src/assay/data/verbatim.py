@@ -26,7 +26,12 @@ def answers_in_rows(answers: Iterable[str], rows: Iterable[str]) -> int:
 
 
 def pairs_in_documents(pairs: Sequence[Pair], documents: Iterable[str]) -> int:
-    """How many questions stand in a document that also holds their answer, both as whole words.
+    """How many questions stand in a document that also holds their answer, both as whole words."""
+    return len(find_pairs(pairs, documents))
+
+
+def find_pairs(pairs: Sequence[Pair], documents: Iterable[str]) -> set[int]:
+    """Places of the pairs of which a document holds both, as whole words.
 
     In time linear in the documents' length, as long as few questions begin alike.
     """
@@ -49,4 +54,4 @@ def pairs_in_documents(pairs: Sequence[Pair], documents: Iterable[str]) -> int:
             if place not in found and text.startswith(f"{asked[place][0]} ", starts[word])
         }
         found |= {place for place in there if f" {asked[place][1]} " in text}
-    return len(found)
+    return found

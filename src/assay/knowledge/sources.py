@@ -67,14 +67,17 @@ def _below(path: str | Path | SourceFile) -> Iterator[SourceFile | FailedDocumen
             file = Path(folder, name)
             if name.startswith("."):
                 continue
-            if file.is_symlink() and not _leads_inside(file.resolve(), inside):
-                yield FailedDocument(str(file), "it is a link that leads out of the folder.")
+            if file.is_symlink() and not _leads_inside(file, inside):
+                yield FailedDocument(str(file), "it is a link to no file of the folder.")
             else:
                 yield _named(file)
 
 
-def _leads_inside(file: Path, folder: Path) -> bool:
+def _leads_inside(link: Path, folder: Path) -> bool:
     """Whether a link leads to a file of the folder that is not hidden in it."""
+    if not link.exists():  # or in a circle, which could not be resolved
+        return False
+    file = link.resolve()
     if not file.is_relative_to(folder):
         return False
     return not any(part.startswith(".") for part in file.relative_to(folder).parts)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,13 +17,18 @@ from tests.small import write_model
 from assay import project
 from assay.config.project import parsed_config
 from assay.data.propose import propose
+from assay.errors import ModelError
 from assay.evaluate.graders.plain import ContainsSettings, contains
 from assay.evaluate.graders.registry import GradingContext
 from assay.example import Example, Message
+from assay.knowledge.parse import Parser
+from assay.progress import Silent, Task
+from assay.project.start import document_rows
 from assay.project.start.document_rows import (
     find_abstention,
     find_document_column,
-    propose_contains,
+    propose_by_documents,
+    search,
 )
 from assay.project.start.init import Choices, yaml_text
 
@@ -47,7 +56,7 @@ def examples(found: list[tuple[str, str, str]]) -> list[Example]:
 def test_short_facts_of_documents_are_judged_by_contains_and_long_answers_are_not() -> None:
     given = examples(rows())
     proposal = propose(given)
-    made = propose_contains(proposal, given, PRICES, NONE)
+    made = propose_by_documents(proposal, given, NONE, partial(search, PRICES))
     assert made.primary == "contains"
     settings = ContainsSettings(**made.graders[0].settings)
     nothing = GradingContext()
@@ -56,15 +65,16 @@ def test_short_facts_of_documents_are_judged_by_contains_and_long_answers_are_no
     assert contains(" ".join(PRICES), "103 EUR", settings, nothing).value == 0
     assert contains(NONE, NONE, settings, nothing).value == 1
     # One in nine does not stand there: still a fact. One in four: no longer.
-    assert propose_contains(proposal, given, PRICES[:37], NONE).primary == "contains"
-    partly = propose_contains(proposal, given, PRICES[:30], NONE)
+    most = propose_by_documents(proposal, given, NONE, partial(search, PRICES[:37]))
+    assert most.primary == "contains"
+    partly = propose_by_documents(proposal, given, NONE, partial(search, PRICES[:30]))
     assert partly.primary == proposal.primary
     assert "75% of the answers" in partly.warnings[-1]
-    assert propose_contains(proposal, given, PRICES[:10], NONE) == proposal
+    assert propose_by_documents(proposal, given, NONE, partial(search, PRICES[:10])) == proposal
     long = [
         replace(one, messages=(one.messages[0], Message("assistant", PRICES[0]))) for one in given
     ]
-    assert propose_contains(proposal, long, PRICES, None) == proposal
+    assert propose_by_documents(proposal, long, None, partial(search, PRICES)) == proposal
 
 
 def test_the_column_of_documents_and_the_answer_without_one_are_found() -> None:
@@ -103,7 +113,80 @@ def test_init_reads_the_documents_and_says_why_in_the_file(tmp_path: Path) -> No
     shutil.copyfile(choices.data, tmp_path / "docs" / "asked.csv")
     columns = replace(choices, input=["question"], output=["answer", "source"], document=None)
     again = project.draft("chairs", columns)
-    assert again.proposal.warnings[-1].startswith("100% of the inputs stand in the documents")
+    assert again.proposal.warnings[-1].startswith("48 of 48 different inputs")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "held", "told"),
+    [
+        # One long question that is asked anyway is no list of examples.
+        (["lost card"] * 499 + ["where is my lost card"], slice(499, None), "^$"),
+        ([f"where is card {n}" for n in range(20)], slice(9), "^$"),
+        # Those of the second half are looked at, too.
+        ([f"{n} where is card" for n in range(999)], slice(600, None), "^199 of 500 different inp"),
+        # Of those that begin alike, which are compared wherever that stands, a few suffice.
+        ([f"please sort this one {n}" for n in range(500)], slice(500), "^20 of 20 different inp"),
+    ],
+)
+def test_documents_that_hold_the_examples_are_told(
+    inputs: list[str], held: slice, told: str
+) -> None:
+    asked = examples([(one, "a long answer of more than five words", "") for one in inputs])
+    proposal = replace(propose(asked), warnings=[])
+    find = partial(search, [" ".join(inputs[held])])
+    made = propose_by_documents(proposal, asked, None, find)
+    assert re.search(told, "".join(made.warnings))
+
+
+@pytest.mark.parametrize("reason", ["many", "long", "slow", "not read"])
+def test_documents_that_were_not_searched_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    with (tmp_path / "asked.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer"), *(row[:2] for row in rows())])
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for number in range(4):
+        (docs / f"{number}.csv").write_text("word,text\none,two\n")
+    (docs / "circle.md").symlink_to("circle.md")
+    found, task = "", "reading"
+
+    def fail(*_: object) -> None:
+        raise ModelError("the process could not be started.")
+
+    if reason == "many":
+        monkeypatch.setattr(document_rows, "MOST_DOCUMENTS", 3)
+        found, task = "there are more than 3 of them", ""  # before the first is read
+    elif reason == "long":
+        monkeypatch.setattr(document_rows, "MOST_CHARACTERS", 3)
+        found = "they hold more than 3 characters"
+    elif reason == "slow":
+        monkeypatch.setattr(document_rows, "READING_S", 0)
+        found = "reading them takes more than 0 s"
+    else:
+        monkeypatch.setattr(Parser, "parse", fail)
+        found = "the process could not be started"
+    model = str(write_model(tmp_path / "model"))
+    told = Listener()
+    drafted = project.draft(
+        "chairs", Choices(data=tmp_path / "asked.csv", docs=docs, model=model), told
+    )
+    expected = f"The documents were not searched for the examples: {found}."
+    assert drafted.proposal.warnings[-1].startswith(expected)
+    assert [label for label in told.tasks if label == "reading"] == [task] * bool(task)
+
+
+class Listener(Silent):
+    """Remembers what was shown."""
+
+    def __init__(self) -> None:
+        self.tasks: list[str] = []
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        self.tasks.append(label if unit == "documents" else "")
+        with super().task(label, total, unit) as task:
+            yield task
 
 
 @pytest.mark.parametrize("said", ["", "Ask us."])
@@ -114,7 +197,7 @@ def test_what_a_person_says_of_rows_without_a_document_holds(tmp_path: Path, sai
     choices = Choices(
         data=tmp_path / "asked.csv", knowledge="docs", document="source", model=model, abstain=said
     )
-    drafted = project.draft("chairs", choices, texts=PRICES)
+    drafted = project.draft("chairs", choices, search=partial(search, PRICES))
     config, _ = parsed_config(yaml_text(drafted, max_new_tokens=16, max_tokens=64))
     assert config.knowledge is not None
     assert config.knowledge.abstain == (said or None)

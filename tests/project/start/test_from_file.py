@@ -6,6 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from tests.small import write_csv, write_model
@@ -124,8 +125,10 @@ def test_documents_and_providers_brought_before_are_there_for_a_comparison(
 
 
 def test_the_column_of_documents_and_what_follows_from_it_are_proposed(
-    workspace: Workspace, tmp_path: Path
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    search = Mock(wraps=from_file.search_texts)
+    monkeypatch.setattr(from_file, "search_texts", search)
     kept = [f"A perch of size {i} costs {i + 100} EUR." for i in range(40)]
     (tmp_path / "prices.md").write_text("\n\n".join(kept))
     source = documents.keep(workspace, from_file.KNOWLEDGE, "prices.md", tmp_path / "prices.md")
@@ -139,6 +142,13 @@ def test_the_column_of_documents_and_what_follows_from_it_are_proposed(
     assert drafted.columns is not None
     assert (drafted.columns.document, drafted.choices.abstain) == ("source", "Not known.")
     assert drafted.proposal.primary == "contains"
+    from_file.look(workspace, file, FileProjectOptions(task="text"))
+    assert search.call_count == 1
+    (tmp_path / "more.md").write_text("A whale is not sold.")
+    more = documents.keep(workspace, from_file.KNOWLEDGE, "more.md", tmp_path / "more.md")
+    documents.add(workspace, from_file.KNOWLEDGE, [more])
+    from_file.look(workspace, file, FileProjectOptions(task="text"))
+    assert search.call_count == 2
     none = from_file.look(workspace, file, FileProjectOptions(document="")).draft
     assert none is not None
     assert none.columns is not None

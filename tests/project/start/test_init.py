@@ -14,6 +14,7 @@ from assay import project
 from assay.config.project import parsed_config
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Example
+from assay.project.start import init
 from assay.project.start.from_documents import create_from_documents
 from assay.project.start.init import Choices, draft
 from assay.project.start.shares import NO_VERDICT, holdout_share, warn_of_size
@@ -46,11 +47,45 @@ def alone(count: int) -> list[Example]:
 
 
 @pytest.mark.parametrize(
-    ("branches", "told"), [(3, "Branch, has 3 values.*about 34 values"), (34, "^None$")]
+    ("groups", "column", "told"),
+    [
+        ([str(n % 3) for n in range(200)], "Branch", "Branch, has 3 values. .*about 34 values"),
+        ([str(n % 3) for n in range(200)], None, "“group” has 3 values. .*other groups"),
+        ([str(n % 34) for n in range(200)], "Branch", "^None$"),
+        (
+            [str(max(0, n - 160)) for n in range(200)],
+            "Branch",
+            "40 values, so uneven .* as 1. Rows",
+        ),
+        ([None] * 200, "Branch", "^None$"),
+    ],
 )
-def test_groups_that_are_too_few_for_a_verdict_are_told(branches: int, told: str) -> None:
-    rows = [replace(row, group=str(n % branches)) for n, row in enumerate(alone(200))]
-    assert re.search(told, str(warn_of_size(rows, "Branch")))
+def test_groups_that_are_too_few_for_a_verdict_are_told(
+    groups: list[str | None], column: str | None, told: str
+) -> None:
+    rows = [replace(row, group=group) for row, group in zip(alone(200), groups, strict=True)]
+    assert re.search(told, str(warn_of_size(rows, column)))
+
+
+def test_groups_of_a_file_that_is_read_in_part_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first rows of a file that is sorted by customer are of few customers."""
+    data = tmp_path / "sorted.csv"
+    with data.open("w", newline="") as file:
+        asked = [(f"question {n} of a customer", f"answer {n}", n // 10) for n in range(100)]
+        csv.writer(file).writerows([("question", "answer", "customer"), *asked])
+    choices = Choices(
+        data=data,
+        input=["question"],
+        output=["answer"],
+        group="customer",
+        model=str(write_model(tmp_path / "model")),
+    )
+    [warning] = draft("asked", choices).proposal.warnings
+    assert "The group column, customer, has 10 values." in warning
+    monkeypatch.setattr(init, "SAMPLE", 50)
+    assert not draft("asked", choices).proposal.warnings
 
 
 @pytest.mark.slow

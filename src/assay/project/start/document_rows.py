@@ -3,10 +3,11 @@ has the answer, and whether answers are short facts out of them."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path
 from statistics import median
@@ -15,10 +16,12 @@ from typing import Any
 from assay.config import GraderSpec
 from assay.data.normal import normalise
 from assay.data.propose import Proposal
-from assay.data.verbatim import pairs_in_documents
+from assay.data.verbatim import find_pairs
+from assay.errors import AssayError, DataError
 from assay.example import Example
-from assay.knowledge.parse import Parser, UnreadableError, load
+from assay.knowledge.parse import Parser, UnreadableError, kind_of, load
 from assay.knowledge.sources import sources
+from assay.progress import SILENT, Progress
 
 NAMED_SHARE = 0.5
 """Of the values of a column, filled in or not, that are names of documents in the one that names
@@ -40,19 +43,27 @@ _WARNING = (
 SENTENCE_WORDS = 30
 """Words of an answer that `contains` takes: a sentence, which may say the fact."""
 LOOKED_AT = 500
-"""Answers that are looked for."""
+"""Inputs, and answers, that are looked for."""
 MOST_DOCUMENTS = 500
-MOST_CHARACTERS = 50_000_000
-"""Of documents that rows are looked for in; where there are more, nothing is said of them."""
+MOST_CHARACTERS = 10_000_000
+READING_S = 60.0
+"""Of documents that rows are looked for in; where it would be more, that they were not is said."""
 LONG_WORDS = 4
 """Words of an input that stands in a document by no chance."""
+MOST_ALIKE = 20
+"""Inputs looked for that begin with the same words."""
+LEAST_REPEATED = 10
 REPEATED_SHARE = 0.1
 """Of such inputs, at least, where documents hold the examples rather than what they ask about."""
 _EXAMPLES_INSIDE = (
-    "{share}% of the inputs stand in the documents word for word. Where their answers stand there "
-    "too, candidates that search documents look them up, and the scores say nothing of new inputs. "
-    "If the file of examples, or another list of such inputs with their answers, is among the "
-    "documents, take it out."
+    "{found} of {looked} different inputs that were looked for, of four words or more, stand in "
+    "the documents word for word. Where their answers stand there too, candidates that search "
+    "documents look them up, and the scores say nothing of new inputs. If the file of examples, or "
+    "another list of such inputs with their answers, is among the documents, take it out."
+)
+_NOT_SEARCHED = (
+    "The documents were not searched for the examples: {why} If the file of examples is among "
+    "them, take it out: candidates that search documents would look the answers up."
 )
 
 
@@ -92,77 +103,146 @@ def find_abstention(examples: Sequence[Example]) -> str | None:
     return answer if count >= REPEATED and 2 * count >= len(without) else None
 
 
-def read_texts(docs: Path) -> Iterator[str]:
-    """The texts of files that can be read; others are told when the documents are added."""
-    found, _ = sources([docs])
-    with Parser() as parser:
-        for source in found[: MOST_DOCUMENTS + 1]:
-            try:
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Texts of rows that documents are searched for, drawn evenly, as they are compared."""
+
+    inputs: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many of the inputs stand in a document, and which share of the answers."""
+
+    inputs: int
+    answers: float
+
+
+def check_count(documents: int) -> None:
+    """Refuse more documents than are searched, before the first is read.
+
+    Raises:
+        DataError: they are more.
+    """
+    if documents > MOST_DOCUMENTS:
+        raise DataError(f"there are more than {MOST_DOCUMENTS} of them.")
+
+
+def read_texts(docs: Path, progress: Progress = SILENT) -> Iterator[str]:
+    """The texts of files that can be read; others are told when the documents are added.
+
+    Raises:
+        DataError: they are too many, or take too long.
+        ModelError: the process that reads them could not be started.
+    """
+    found = [one for one in sources([docs])[0] if kind_of(one.document) is not None]
+    check_count(len(found))
+    end = time.monotonic() + READING_S
+    reading = progress.task("reading", len(found), "documents")
+    with Parser() as parser, reading as task:
+        for source in found:
+            with contextlib.suppress(UnreadableError):
                 data = load(source.document, source.file, parser.limits)
                 parsed = parser.parse(source.document, data)
-            except UnreadableError:
-                continue
-            yield "\n".join(page.text for page in parsed.pages)
+                yield "\n".join(page.text for page in parsed.pages)
+            if time.monotonic() > end:
+                raise DataError(f"reading them takes more than {READING_S:g} s.")
+            task.advance()
 
 
-def bounded(texts: Iterable[str]) -> list[str] | None:
-    """The texts, as far as rows may be looked for in them; None: they are too many or too long."""
-    found: list[str] = []
+def search(texts: Iterable[str], sought: Sought) -> Found:
+    """Search documents for texts of rows.
+
+    Raises:
+        DataError: they are too long; and what reading the texts raises.
+    """
+    known: list[str] = []
     characters = 0
-    for text in islice(texts, MOST_DOCUMENTS + 1):
-        found.append(text)
+    for text in texts:
+        known.append(text)
         characters += len(text)
-        if len(found) > MOST_DOCUMENTS or characters > MOST_CHARACTERS:
-            return None
-    return found
+        if characters > MOST_CHARACTERS:
+            raise DataError(f"they hold more than {MOST_CHARACTERS:,} characters.")
+    answers = Counter(sought.answers)
+    inputs, there = (
+        find_pairs([(one, one) for one in wanted], known) for wanted in (sought.inputs, answers)
+    )
+    held = sum(count for place, count in enumerate(answers.values()) if place in there)
+    return Found(len(inputs), held / max(answers.total(), 1))
 
 
-def warn_of_examples(
-    proposal: Proposal, examples: Sequence[Example], texts: Sequence[str]
+def propose_by_documents(
+    proposal: Proposal,
+    examples: Sequence[Example],
+    abstain: str | None,
+    search: Callable[[Sought], Found],
 ) -> Proposal:
-    """Tell, before a holdout is opened, that the documents hold the examples themselves.
+    """Propose what follows from the rows that stand in the documents, or say that nothing is known.
+
+    Args:
+        abstain: the answer of rows that no document has one for, which are not counted.
+        search: the function `search` of some documents.
+    """
+    answers = [e.output for e in examples if e.output.strip() and e.output != abstain]
+    typical = median(len(answer.split()) for answer in answers) if answers else 0
+    if proposal.task != "text" or typical > SHORT_WORDS:
+        answers = []
+    sought = Sought(tuple(_choose_inputs(examples)), tuple(map(normalise, _sample(answers))))
+    if not sought.inputs and not sought.answers:
+        return proposal
+    try:
+        found = search(sought)
+    except AssayError as error:  # the project can be created all the same
+        warning = _NOT_SEARCHED.format(why=error.what)
+        return replace(proposal, warnings=[*proposal.warnings, warning])
+    if found.inputs >= max(LEAST_REPEATED, REPEATED_SHARE * len(sought.inputs)):
+        warning = _EXAMPLES_INSIDE.format(found=found.inputs, looked=len(sought.inputs))
+        proposal = replace(proposal, warnings=[*proposal.warnings, warning])
+    if sought.answers:
+        longest = max(len(example.output.split()) for example in examples)
+        return _propose_contains(proposal, found.answers, typical, longest)
+    return proposal
+
+
+def _choose_inputs(examples: Sequence[Example]) -> Sequence[str]:
+    """Inputs that stand in a document by no chance; none where they are too few to tell.
 
     Inputs are looked for and not answers, which a table has in cells of their own and in other
-    words, as those of records.
+    words, as those of records. Of those that begin alike some suffice: each is compared wherever
+    a document has that beginning.
     """
-    inputs = [e.input for e in examples if len(normalise(e.input).split()) >= LONG_WORDS]
-    looked = _sample(inputs)
-    found = pairs_in_documents([(text, text) for text in looked], texts)
-    if not looked or found < REPEATED_SHARE * len(looked):
-        return proposal
-    warning = _EXAMPLES_INSIDE.format(share=floor(100 * found / len(looked)))
-    return replace(proposal, warnings=[*proposal.warnings, warning])
+    alike: Counter[str] = Counter()
+    chosen: list[str] = []
+    for text in dict.fromkeys(normalise(example.input) for example in examples):
+        words = text.split()
+        beginning = " ".join(words[:LONG_WORDS])
+        if len(words) >= LONG_WORDS and alike[beginning] < MOST_ALIKE:
+            alike[beginning] += 1
+            chosen.append(text)
+    return _sample(chosen) if len(chosen) >= LEAST_REPEATED else ()
 
 
 def _sample(texts: Sequence[str]) -> Sequence[str]:
-    return texts[:: max(1, len(texts) // LOOKED_AT)][:LOOKED_AT]
+    count = min(len(texts), LOOKED_AT)
+    return [texts[n * len(texts) // count] for n in range(count)]
 
 
-def propose_contains(
-    proposal: Proposal, examples: Sequence[Example], texts: Sequence[str], abstain: str | None
-) -> Proposal:
+def _propose_contains(proposal: Proposal, share: float, typical: float, longest: int) -> Proposal:
     """Let `contains` decide where answers are facts out of the documents, which a sentence may say.
 
     Metrics of overlap would give such a sentence a third, since all else that it says counts
     against it.
 
     Args:
-        texts: of the documents.
-        abstain: the answer of rows that no document has one for, which are not counted.
+        share: of the answers that stand in the documents.
+        typical, longest: words of an answer.
     """
-    answers = [e.output for e in examples if e.output.strip() and e.output != abstain]
-    if proposal.task != "text" or not answers:
-        return proposal
-    typical = median(len(answer.split()) for answer in answers)
-    if typical > SHORT_WORDS:
-        return proposal
-    share = _share_in(_sample(answers), texts)
     if share < PARTLY_COPIED_SHARE:
         return proposal
     if share < COPIED_SHARE:
         warning = _WARNING.format(share=floor(100 * share))
         return replace(proposal, warnings=[*proposal.warnings, warning])
-    longest = max(len(example.output.split()) for example in examples)
     limit = max(SENTENCE_WORDS, 2 * longest)
     grader = GraderSpec(name="contains", settings={"max_words": limit})
     size = "1 word" if typical == 1 else f"{typical:g} words"
@@ -177,14 +257,3 @@ def propose_contains(
         primary="contains",
         reasons=[*proposal.reasons, reason],
     )
-
-
-def _share_in(answers: Sequence[str], texts: Iterable[str]) -> float:
-    """Share of answers that stand in one of the texts as whole words."""
-    missing = Counter(map(normalise, answers))
-    for text in texts:
-        whole = f" {normalise(text)} "
-        missing = Counter({a: n for a, n in missing.items() if f" {a} " not in whole})
-        if not missing:
-            break
-    return 1 - missing.total() / len(answers)

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,13 @@ from assay.project.files import check_file
 from assay.project.knowledge import documents
 from assay.project.project import Project
 from assay.project.start.creation import create
-from assay.project.start.document_rows import find_document_column
+from assay.project.start.document_rows import (
+    Found,
+    Sought,
+    check_count,
+    find_document_column,
+)
+from assay.project.start.document_rows import search as search_texts
 from assay.project.start.example_file import (
     FileOrigin,
     check_empty,
@@ -210,8 +216,8 @@ def _look(
 def _draft(
     workspace: Workspace, file: Path, choices: Choices, lines: dict[int, int], progress: Progress
 ) -> Draft:
-    texts = _texts(workspace) if choices.documents else ()
-    return draft(_slug(file), choices, progress, texts=texts, lines=lines)
+    search = partial(_search, _brought(workspace)) if choices.documents else None
+    return draft(_slug(file), choices, progress, search=search, lines=lines)
 
 
 def _find_document_column(
@@ -226,8 +232,31 @@ def _find_document_column(
     return find_document_column(records, {*columns.input, *columns.output}, names)
 
 
-def _texts(workspace: Workspace) -> Iterator[str]:
-    return map("\n".join, documents.base(workspace, KNOWLEDGE).texts())
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """Documents at one state, in which the same is found whenever it is looked for.
+
+    Attributes:
+        root: of the workspace, of which each reader has one of its own.
+        files: by the SHA-256 of their bytes.
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    workspace: Workspace = field(compare=False)
+
+
+def _brought(workspace: Workspace) -> _Brought:
+    found = documents.base(workspace, KNOWLEDGE).documents()
+    return _Brought(workspace.root, tuple(document.sha256 for document in found), workspace)
+
+
+@lru_cache(maxsize=4)
+def _search(brought: _Brought, sought: Sought) -> Found:
+    """Once, however often the page proposes anew: what is typed there changes little of it."""
+    check_count(len(brought.files))
+    texts = documents.base(brought.workspace, KNOWLEDGE).texts()
+    return search_texts(map("\n".join, texts), sought)
 
 
 def discard(workspace: Workspace) -> None:

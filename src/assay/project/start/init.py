@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,12 +36,13 @@ from assay.knowledge.sources import sources
 from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
 from assay.project.start.document_rows import (
-    bounded,
+    Found,
+    Sought,
     find_abstention,
-    propose_contains,
+    propose_by_documents,
     read_texts,
-    warn_of_examples,
 )
+from assay.project.start.document_rows import search as search_texts
 from assay.project.start.shares import holdout_share, warn_of_size
 from assay.project.start.yaml_lines import block, column_lines, cost_lines, flow, grader_lines
 from assay.quantities import say_count
@@ -116,13 +118,13 @@ def draft(
     choices: Choices,
     progress: Progress = SILENT,
     *,
-    texts: Iterable[str] | None = None,
+    search: Callable[[Sought], Found] | None = None,
     lines: Mapping[int, int] = MappingProxyType({}),
 ) -> Draft:
     """Look at the file and propose.
 
     Args:
-        texts: of the documents that candidates look into; None: they are read from `choices.docs`.
+        search: of the documents that candidates look into; None: `choices.docs` are read for it.
         lines: by which a warning names rows of a copy, by those in the copy; one that is not there
             is the same.
 
@@ -193,7 +195,8 @@ def draft(
         proposal = replace(proposal, reasons=[told, *proposal.reasons])
     used = columns or detected.columns
     warning = warn_of_size(examples, used.group if used is not None else None)
-    if choices.holdout is None and warning is not None:
+    is_cut = len(examples) + rejected == SAMPLE
+    if choices.holdout is None and warning is not None and not is_cut:
         proposal = replace(proposal, warnings=[*proposal.warnings, warning])
     if proposal.task == "label" and used is not None and used.group in used.output:
         raise DataError(
@@ -208,12 +211,10 @@ def draft(
     if choices.documents:
         if choices.abstain is None:
             choices = replace(choices, abstain=find_abstention(examples))
-        if texts is None:
-            texts = read_texts(choices.docs) if choices.docs is not None else ()
-        known = bounded(texts)
-        if known is not None:
-            proposal = warn_of_examples(proposal, examples, known)
-            proposal = propose_contains(proposal, examples, known, choices.abstain)
+        if search is None and choices.docs is not None:
+            search = partial(search_texts, read_texts(choices.docs, progress))
+        if search is not None:
+            proposal = propose_by_documents(proposal, examples, choices.abstain, search)
     return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected, turns)
 
 

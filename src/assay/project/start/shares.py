@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, floor
 
 from assay.compare.findings import LEAST_UNITS
+from assay.evaluate.bounds import effective_groups
 from assay.example import Example
 from assay.quantities import say_count
 
@@ -17,9 +18,12 @@ NO_VERDICT = (
 )
 
 _FEW_GROUPS = (
-    "The group column, {column}, has {groups}. Rows of one value stay in one part of the split, so "
-    "of {examples} a verdict needs about {needed} values. Choose a column whose rows would give "
-    "each other's answers away, such as the customer of a message, or none."
+    "{has}. Rows of one value stay in one part of the split, so of {examples} a verdict needs "
+    "about {needed} values with equally many rows. {fix}"
+)
+_OTHER_COLUMN = (
+    "Choose a column whose rows would give each other's answers away, such as the customer of a "
+    "message, or none."
 )
 
 
@@ -34,23 +38,27 @@ def holdout_share(examples: int) -> float:
     return max(share, min(0.5, ceil(100 * LEAST_UNITS / max(examples, 1)) / 100))
 
 
-def warn_of_size(examples: Sequence[Example], group: str | None) -> str | None:
+def warn_of_size(examples: Sequence[Example], column: str | None) -> str | None:
     """Why no verdict can be reached on what is locked away of a file; None: it can.
 
     Args:
-        group: the column that groups the rows.
+        column: that groups the rows; None where they bring their groups or have none.
     """
     count = len(examples)
     if round(holdout_share(count) * count) < LEAST_UNITS:
         return NO_VERDICT
-    values = {example.group for example in examples} - {None}
-    alone = sum(example.group is None for example in examples)
+    groups = [example.group or f"\0{row}" for row, example in enumerate(examples)]
+    named, all_of_them = len({e.group for e in examples} - {None}), len(set(groups))
+    effective = effective_groups(groups)
     needed = ceil(LEAST_UNITS / holdout_share(count))
-    if group is None or len(values) + alone >= needed:
+    if not named or round(effective) >= needed:
         return None
+    values = say_count(named, "value")
+    has = f"The group column, {column}, has {values}" if column else f"“group” has {values}"
+    uneven = all_of_them - effective >= 0.5
     return _FEW_GROUPS.format(
-        column=group,
-        groups=say_count(len(values), "value"),
+        has=has + (f", so uneven that they count as {floor(effective)}" if uneven else ""),
         examples=say_count(count, "example"),
         needed=needed,
+        fix=_OTHER_COLUMN if column else "Add examples of other groups.",
     )
