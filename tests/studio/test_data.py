@@ -107,7 +107,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
     [
         (["cat", "dog"] * 6, "checked as labels"),
         ([f"sentence number {n}" for n in range(12)], "checked as texts"),
-        ([f'"{{""number"": {n}}}"' for n in range(40)] + ['"{""number"":"'], "as records"),
+        ([f'"{{""number"": {n}}}"' for n in range(10_001)] + ['"{""number"":"'], "as records"),
         ([" "] * 12, "^$"),
     ],
 )
@@ -115,7 +115,11 @@ def test_as_what_another_file_is_checked(tmp_path: Path, outputs: list[str], sai
     file = tmp_path / "other.csv"
     rows = "".join(f"message {n},{output}\n" for n, output in enumerate(outputs))
     file.write_text(f"text,answer\n{rows}")
-    report = check_file(file, folder=tmp_path, guess_task=True)
+    kept: list[int] = []
+    report = check_file(
+        file, folder=tmp_path, guess_task=True, keep=lambda _, number: kept.append(number)
+    )
+    assert len(kept) == report.valid  # each once
     assert re.search(said, explain_task(report))
     assert report.counts.get("output-not-json", 0) == sum(text.endswith(':"') for text in outputs)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from assay.knowledge.parse import Parser, UnreadableError, load
 from assay.knowledge.sources import sources
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic_lines
+
+LOOKED_AT = 1000
+"""First rows of a file, by which it holds records or not."""
 
 
 def check_file(
@@ -47,8 +51,8 @@ def check_file(
     Args:
         find_numbers: of `columns` those that hold numbers are found out, as `assay init` does; of
             the project's own file they are taken from its settings.
-        guess_task: where no task is given, outputs that look like labels or records are checked as
-            such; of records the file is read twice.
+        guess_task: where no task is given, outputs that look like labels, or like records in the
+            first rows, are checked as such.
         out, keep: see `assay.data.checks.check`.
 
     Raises:
@@ -77,11 +81,14 @@ def check_file(
         from assay.chat.template import Template
 
         template, context = Template.load(model)
-    run = partial(
-        check,
+    if guess_task and task is None and _holds_records(file, format, columns):
+        task = "json"  # of which each row is judged, so that it is known before the first
+    return check(
         file,
         format=format,
         columns=columns,
+        task=task,
+        guess_task=guess_task,
         labels=own.labels if own else None,
         schema=own.output_schema if own else None,
         template=template,
@@ -90,15 +97,14 @@ def check_file(
         keep=keep,
         progress=progress,
     )
-    report = run(task=task, guess_task=guess_task)
-    if guess_task and report.task is None and _are_records(report):
-        return run(task="json")  # of which each row is judged, so that it is known before the first
-    return report
 
 
-def _are_records(report: CheckReport) -> bool:
-    outputs = report.statistics.outputs
-    return outputs is not None and guess_task_of(outputs)[0] == "json"
+def _holds_records(file: Path, format: str | None, columns: Columns | None) -> bool:
+    rows = islice(read(file, format, columns), LOOKED_AT)
+    first = [row.example for row in rows if row.example is not None and row.example.output.strip()]
+    if not first or any(example.target.tool_calls for example in first):
+        return False
+    return guess_task_of(Counter(example.output for example in first))[0] == "json"
 
 
 def _is_own(file: Path, folder: Path, config: Config) -> bool:
