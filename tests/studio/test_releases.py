@@ -50,6 +50,16 @@ def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
     assert said.endswith("added to data/questions.xlsx, the examples of this project.")
     assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None, 0)
     assert describe_saved("f", 3, 0, "g", 1).endswith(" 1 of them is there already.")
+    # What was tried is no longer said to be still to be done, however little came of it.
+    tried = [describe_saved("f", 3, 0, "g", there, is_added=True) for there in range(4)]
+    assert not any("before they are added" in said for said in tried)
+    assert tried[0].endswith(
+        "None of them is in g, the examples of this project; they were left out."
+    )
+    assert tried[1].endswith(
+        "1 of them is in g, the examples of this project; the others were left out."
+    )
+    assert tried[3].endswith("All 3 are in g, the examples of this project.")
 
 
 def test_a_system_prompt_that_is_too_long_is_named_behind_the_corrections() -> None:

@@ -187,12 +187,15 @@ async def _count_added(context: PageContext, file: Path) -> int:
         return 0  # whoever adds them is told why they cannot be
 
 
-def describe_saved(file: str, written: int, rejected: int, read: str | None, there: int) -> str:
-    """What was saved, and that it is no training data yet.
+def describe_saved(
+    file: str, written: int, rejected: int, read: str | None, there: int, *, is_added: bool = False
+) -> str:
+    """What was saved, and whether it is training data.
 
     Args:
         file: the new one; `read`: the one that assay.yaml names, None where there is none.
         there: how many of them stand in that one already.
+        is_added: it was tried to add them all.
     """
     were = "1 correction was" if written == 1 else f"{written:,} corrections were"
     left = f"; {rejected:,} could not be used" if rejected else ""
@@ -201,6 +204,13 @@ def describe_saved(file: str, written: int, rejected: int, read: str | None, the
     if there >= written:
         are = "It is" if written == 1 else f"All {written:,} are"
         return f"{were} saved in {file}{left}. {are} in {read}, the examples of this project."
+    if is_added:
+        some = f"{there:,} of them {'is' if there == 1 else 'are'}" if there else "None of them is"
+        others = "the others were" if there else "they were"
+        return (
+            f"{were} saved in {file}{left}. {some} in {read}, the examples of this project; "
+            f"{others} left out."
+        )
     some = f" {there:,} of them {'is' if there == 1 else 'are'} there already." if there else ""
     return (
         f"{were} saved in {file}{left}. Nothing is trained on them before they are added to "
@@ -209,18 +219,18 @@ def describe_saved(file: str, written: int, rejected: int, read: str | None, the
 
 
 def _show_addition(
-    context: PageContext, file: Path, said: TextElement, describe: Callable[[int], str]
+    context: PageContext, file: Path, said: TextElement, describe: Callable[..., str]
 ) -> None:
     """A button that adds saved corrections to the examples.
 
     Args:
-        said: what is said of the file, by `describe` of how many rows are added already.
+        said: what is said of the file, by `describe`: `describe_saved` without its last arguments.
     """
     told = ui.element("div").props("role=status")
 
     async def click() -> None:
         added = await context.do(add_examples, file, f"data/{file.name}", ProgressState())
-        said.text = describe(await _count_added(context, file))
+        said.text = describe(added.added + added.repeated, is_added=True)
         with w.refill(told):
             tell_addition(added)
             if added.used:
