@@ -63,6 +63,15 @@ def test_a_value_that_somebody_wrote_stays_in_its_cell(capsys: pytest.CaptureFix
     assert line.split() == ["a@1", r"[bold]why\x1b]0;x\x07\n\x1b[31mb@1", "none"]
 
 
+def test_ids_and_dates_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    id, text = f"trace-{'0' * 24}", "a question of some length " * 3
+    rows = [(id, "front-desk", text, text, datetime(2026, 1, 1, tzinfo=UTC))]
+    output.print_table(("trace", "release", "asked", "answer", "at"), rows)
+    _, line, *_ = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{id} ")
+    assert line.endswith(" 2026-01-01 00:00")
+
+
 def test_a_trace_that_calls_a_function_says_which(capsys: pytest.CaptureFixture[str]) -> None:
     function = {"name": "find_ferry", "arguments": '{"to": "Kiel"}'}
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": function}]}

@@ -44,6 +44,10 @@ def _as_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
+WHOLE = ("id", "trace")
+"""Columns of what is copied into another command."""
+
+
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -64,9 +68,11 @@ def print_table(
     for column in columns:
         side: Literal["left", "right"] = "right" if column in numbers else "left"
         made.add_column(column, justify=side, overflow="fold")
-    if columns[0] in ("id", "trace"):  # one that is cut short cannot be copied
-        made.columns[0].no_wrap = True
-        made.columns[0].min_width = max((len(str(row[0])) for row in rows), default=0)
+    for shown, values in zip(made.columns, zip(*rows, strict=False), strict=False):
+        # An id that is broken in two cannot be copied, and a date is read at a glance.
+        if shown.header in WHOLE or any(isinstance(value, datetime) for value in values):
+            shown.no_wrap = True
+            shown.min_width = max(len(say_value(value)) for value in values)
     for row in rows:
         made.add_row(*(escape(printable(say_value(value))) for value in row))
     console.print(made if made.row_count or not none else none)
@@ -87,25 +93,7 @@ def shorten(text: object, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
-def print_draft(draft: Any) -> None:
-    """What init found and proposes, and why."""
-    found, proposal = draft.detected, draft.proposal
-    console.print(f"[bold]{escape(str(draft.choices.data))}[/]: {found.format}")
-    if draft.columns is not None:
-        console.print(f"  {escape(_describe_columns(draft.columns))}")
-    rejected = f", {draft.rejected} unusable" if draft.rejected else ""
-    console.print(f"  {say_count(len(draft.examples), 'example')} checked{rejected}")
-    for reason in proposal.reasons:
-        console.print(f"  {escape(reason)}")
-    for warning in proposal.warnings:
-        console.print(f"  Check: {escape(warning)}")
-    console.print(
-        f"Proposal: task {proposal.task}, primary grader {proposal.primary}, "
-        f"candidates {', '.join(proposal.candidates)}."
-    )
-
-
-def _describe_columns(columns: Any) -> str:
+def describe_columns(columns: Any) -> str:
     """Which columns are input and output, those that name rows, groups and documents, and which are
     read as numbers."""
     from assay.config import join_names
@@ -181,7 +169,7 @@ def print_check(report: Any) -> None:
         f"{body['rejected']} rejected. {describe_repeated(report.counts, report.near)}"
     )
     if report.columns is not None:
-        console.print(f"Columns: {escape(_describe_columns(report.columns))}.", soft_wrap=True)
+        console.print(f"Columns: {escape(describe_columns(report.columns))}.", soft_wrap=True)
     if report.task is None:
         console.print("Checked for no task: `--task label`, `json`, `tools` or `text` checks more.")
     else:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from assay.cli import knowledge
 from assay.cli.data import parse_task
 from assay.cli.options import IdColumn, InputColumns, OutputColumns, TaskOption, parse_names
-from assay.cli.output import print_draft, print_estimate
+from assay.cli.output import console, describe_columns, print_estimate
 from assay.cli.progress import Terminal
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
 from assay.errors import UsageError
@@ -133,3 +134,25 @@ def _init_from_documents(name: str, docs: Path | None, prompt: Path | None, mode
     drafted = say_count(state.waiting, "question was", "questions were")
     print(f"{drafted} drafted. {state.sentence.capitalize()}")
     print(f"\n  cd {made.project.root}\n  assay serve\n  assay data approve")
+
+
+def print_draft(draft: Any) -> None:
+    """What init found and proposes, and why."""
+    from assay.project.start.document_rows import list_readable
+
+    found, proposal = draft.detected, draft.proposal
+    console.print(f"[bold]{escape(str(draft.choices.data))}[/]: {found.format}")
+    if draft.columns is not None:
+        console.print(f"  {escape(describe_columns(draft.columns))}")
+    rejected = f", {draft.rejected} unusable" if draft.rejected else ""
+    console.print(f"  {say_count(len(draft.examples), 'example')} checked{rejected}")
+    if docs := draft.choices.docs:
+        console.print(f"  {say_count(len(list_readable(docs)), 'document')} in {escape(str(docs))}")
+    for reason in proposal.reasons:
+        console.print(f"  {escape(reason)}")
+    for warning in proposal.warnings:
+        console.print(f"  Check: {escape(warning)}")
+    console.print(
+        f"Proposal: task {proposal.task}, primary grader {proposal.primary}, "
+        f"candidates {', '.join(proposal.candidates)}."
+    )

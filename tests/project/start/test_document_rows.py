@@ -15,6 +15,7 @@ import pytest
 from tests.small import write_model
 
 from assay import project
+from assay.cli.start import print_draft
 from assay.config.project import parsed_config
 from assay.data.propose import propose
 from assay.errors import ModelError
@@ -88,7 +89,9 @@ def test_the_column_of_documents_and_the_answer_without_one_are_found() -> None:
     assert find_abstention(examples(different)) is None
 
 
-def test_init_reads_the_documents_and_says_why_in_the_file(tmp_path: Path) -> None:
+def test_init_reads_the_documents_and_says_why_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with (tmp_path / "asked.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("question", "answer", "source"), *rows()])
     (tmp_path / "docs").mkdir()
@@ -99,6 +102,8 @@ def test_init_reads_the_documents_and_says_why_in_the_file(tmp_path: Path) -> No
         data=tmp_path / "asked.csv", docs=tmp_path / "docs", document="source", model=model
     )
     drafted = project.draft("chairs", choices)
+    print_draft(drafted)
+    assert "  2 documents in " in capsys.readouterr().out
     text = yaml_text(drafted, max_new_tokens=16, max_tokens=64)
     config, _ = parsed_config(text)
     assert config.primary == "contains"

@@ -20,7 +20,7 @@ from assay.data.verbatim import find_pairs
 from assay.errors import AssayError, DataError
 from assay.example import Example
 from assay.knowledge.parse import Parser, UnreadableError, kind_of, load
-from assay.knowledge.sources import sources
+from assay.knowledge.sources import SourceFile, sources
 from assay.progress import SILENT, Progress
 
 NAMED_SHARE = 0.5
@@ -129,6 +129,11 @@ def check_count(documents: int) -> None:
         raise DataError(f"there are more than {MOST_DOCUMENTS} of them.")
 
 
+def list_readable(docs: Path) -> list[SourceFile]:
+    """The files in it of kinds that are read as documents."""
+    return [one for one in sources([docs])[0] if kind_of(one.document) is not None]
+
+
 def read_texts(docs: Path, progress: Progress = SILENT) -> Iterator[str]:
     """The texts of files that can be read; others are told when the documents are added.
 
@@ -136,7 +141,7 @@ def read_texts(docs: Path, progress: Progress = SILENT) -> Iterator[str]:
         DataError: they are too many, or take too long.
         ModelError: the process that reads them could not be started.
     """
-    found = [one for one in sources([docs])[0] if kind_of(one.document) is not None]
+    found = list_readable(docs)
     check_count(len(found))
     end = time.monotonic() + READING_S
     reading = progress.task("reading", len(found), "documents")
