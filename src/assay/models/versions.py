@@ -28,10 +28,10 @@ from assay.models.trust import read_json, weight_files
 from assay.progress import Progress
 from assay.store.files import sha256_file
 from assay.store.object_place import objects_of
-from assay.store.store import Store
 
 if TYPE_CHECKING:
     from assay.models.bucket_versions import BucketVersions
+    from assay.store.store import Store
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"

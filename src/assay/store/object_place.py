@@ -9,11 +9,14 @@ folder takes the files of another for its own, and none begins anew because a se
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 from assay.errors import ObjectsError
 from assay.store.bucket import Bucket
 from assay.store.objects import FolderObjects, Objects
-from assay.store.store import Store
+
+if TYPE_CHECKING:  # a training reads its base's versions here, and no database
+    from assay.store.store import Store
 
 FOLDER = "objects_folder"
 """The setting of a store with the random name that its bucket holds, too."""

@@ -12,7 +12,10 @@ from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 from nicegui.events import GenericEventArguments
 
-_SCRIPTS = ("lost_connection.js", "lead.js")
+_LOST_CONNECTION, _LEAD = (
+    files("assay.studio").joinpath(name).read_text(encoding="utf-8")
+    for name in ("lost_connection.js", "lead.js")
+)
 _SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 """NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
@@ -20,9 +23,8 @@ _SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 def add_scripts() -> None:
     """Give all pages the scripts of the studio; once, before any is shown. As modules they come
     after socket.io and NiceGUI's own functions, and before the page connects."""
-    for name in _SCRIPTS:
-        script = files("assay.studio").joinpath(name).read_text(encoding="utf-8")
-        ui.add_body_html(f'<script type="module">{script}</script>', shared=True)
+    ui.add_body_html(f'<script type="module">{_LOST_CONNECTION}</script>', shared=True)
+    ui.add_body_html(f'<script type="module">{_LEAD}</script>', shared=True)
 
 
 def show_at_once(made: ValueElement[Any]) -> None:
