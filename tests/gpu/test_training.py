@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +84,19 @@ def test_twenty_steps_are_those_of_the_cpu(tmp_path: Path) -> None:
     assert distance(*weights) < 1e-2  # AdamW makes steps of one size from gradients of any
 
 
+RESUME = """
+import sys
+from pathlib import Path
+from tests.gpu.test_training import tuned
+from tests.train.tiny import rows_of_one_beginning
+
+tuned(sys.argv[1], Path(sys.argv[2]), rows_of_one_beginning(240))
+"""
+
+
 def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    """Though 24 rows of each step give gradients to the same states, which a GPU may add up in
-    any order."""
+    """In another process, which compiles for itself, though 24 rows of each step give gradients
+    to the same states, which a GPU may add up in any order."""
     of_rows = rows_of_one_beginning(240)
 
     def stop(report: Any) -> None:
@@ -93,7 +106,13 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     whole = tuned(DEVICE, tmp_path / "whole", of_rows)
     with pytest.raises(KeyboardInterrupt):
         tuned(DEVICE, tmp_path / "part", of_rows, on_step=stop)
-    part = tuned(DEVICE, tmp_path / "part", of_rows)
+    caches = {f"{name}_CACHE_DIR": str(tmp_path / name) for name in ("TORCHINDUCTOR", "TRITON")}
+    subprocess.run(
+        [sys.executable, "-P", "-c", RESUME, DEVICE, str(tmp_path / "part")],
+        env={**os.environ, **caches, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+    part = tuned(DEVICE, tmp_path / "part", of_rows, on_step=pytest.fail)  # which is done
     first, second = (adapters.weights_file(result.adapter) for result in (whole, part))
     assert first.read_bytes() == second.read_bytes()
     assert part.points == whole.points
@@ -164,7 +183,7 @@ def test_a_norm_is_one_kernel_each_way_for_all_lengths(
     counter = CompileCounterWithBackend("inductor")
     compiled = norm.compiled(counter)
     monkeypatch.setattr(norm, "compiled", lambda: compiled)
-    monkeypatch.setattr(norm, "_usable", {})
+    monkeypatch.setattr(norm, "_reasons", {})
     scale, eps = torch.linspace(-2.0, 3.0, width), torch.tensor(1e-6)
     near = 1e-5 if of_output == torch.float32 else 2e-2
     with inductor.patch(force_disable_caches=True):  # what comes from a cache is not counted
@@ -173,7 +192,7 @@ def test_a_norm_is_one_kernel_each_way_for_all_lengths(
             found = []
             for device in ("cpu", DEVICE):
                 tensors = [t.to(device) for t in (scale, scale.reciprocal(), eps)]
-                of = norm.RmsNorm(*tensors, of_output, pytest.fail)
+                of = norm.RmsNorm(*tensors, of_output, compiled=True)
                 x = given.to(device, of_input)[None].requires_grad_()
                 y = of(x)
                 both = torch.cat([y.new_zeros(1, 3, width), y], 1)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -20,14 +20,15 @@ from torch import nn
 from assay.config import FineTune
 from assay.errors import ModelError
 from assay.example import json_sha256
-from assay.models.device import available_bytes
+from assay.models.device import available_bytes, ran_out
 from assay.models.products import faster_format
 from assay.models.quiet import silent_libraries
 from assay.place.processes import threads_of_each
-from assay.train import sealed
+from assay.train import norm, sealed
 from assay.train.device import Compute
-from assay.train.estimate import check_memory, training_bytes
+from assay.train.estimate import check_memory, no_memory, training_bytes
 from assay.train.job import TrainingJob
+from assay.train.norm import Norms
 from assay.train.sequences import fingerprint, rows_of
 from assay.train.step import causal_lm
 
@@ -43,11 +44,21 @@ class Choices:
         threads: torch's threads within an operation.
         activation_checkpointing: whether a layer's activations are computed again for the backward
             pass instead of being kept.
+        norms: compiled or by torch's operations (`assay.train.norm`).
     """
 
     compute: Compute
     threads: int
     activation_checkpointing: bool
+    norms: Norms = "operations"
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What they add to a run's key; norms by operations nothing, as in older runs."""
+        key = asdict(self)
+        if self.norms == "operations":
+            del key["norms"]
+        return key
 
     def settle(self, settings: FineTune) -> FineTune:
         """Settings in which nothing of this is left open, to reckon memory with."""
@@ -78,7 +89,7 @@ def choose(job: TrainingJob) -> Choices:
 
     Raises:
         ModelError: the base weights are float16, whose gradients underflow, the model cannot
-            compute activations twice and shall, or the memory will not suffice.
+            compute activations twice and shall, or the memory will not suffice, or does not.
     """
     loaded, settings = job.loaded, job.settings
     if loaded.dtype == "float16":
@@ -99,7 +110,10 @@ def choose(job: TrainingJob) -> Choices:
     key = json_sha256(parts | job.place_key | job.method_key)
     known = sealed.read(job.folder / FILE, key, job.progress)
     if known is not None:
-        return Choices(**known["choices"])
+        choices = Choices(**known["choices"])
+        if _may_compile(job) and choices.norms == "operations":
+            job.progress.say("Norms take several kernels each, as when this training began.")
+        return choices
     _check_possible(job)
     compute = job.compute
     if compute is None:
@@ -108,7 +122,7 @@ def choose(job: TrainingJob) -> Choices:
     again = _checkpointing(job, compute)
     processes = max(job.place.size, job.beside)
     threads = threads_of_each(processes, torch.get_num_threads())
-    choices = Choices(compute, threads, again)
+    choices = Choices(compute, threads, again, _norms(job, compute))
     sealed.write(job.folder / FILE, {"key": key, "choices": asdict(choices)})
     return choices
 
@@ -144,3 +158,26 @@ def _checkpointing(job: TrainingJob, compute: Compute) -> bool:
         > available
         >= training_bytes(loaded.model, largest, with_it, compute)
     )
+
+
+def _may_compile(job: TrainingJob) -> bool:
+    """Where norms are compiled if they can be; those of a full fine-tuning are trained."""
+    on = job.loaded.model.device.type in norm.COMPILED_ON
+    return on and job.settings.adapter != "full"
+
+
+def _norms(job: TrainingJob, compute: Compute) -> Norms:
+    """Compiled where torch can, else it is said why not."""
+    if not _may_compile(job):
+        return "operations"
+    model = job.loaded.model
+    try:
+        why = norm.obstacle(model, compute)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        what = "memory ran out where norms were compiled."
+        raise no_memory(what, model, job.largest, job.settings, compute) from None
+    if why:
+        job.progress.say(f"Norms take several kernels each: {why}.")
+    return "operations" if why else "compiled"

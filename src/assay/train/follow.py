@@ -78,7 +78,7 @@ def follower(task: RankTask) -> Follower:
 
     def follow(ranks: Ranks) -> None:
         with adapters.adapt(loaded, settings) as adapted, choices.apply(adapted):
-            run = Run(job, adapted, "", choices.compute, objective, ranks)
+            run = Run(job, adapted, "", choices, objective, ranks)
             if task.start is not None:
                 run.go_to(task.start)
             run.to_the_end()

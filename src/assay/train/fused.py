@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from assay.models.device import give_back_freed
 from assay.train.lora import Factors, LoraMap, is_plain
-from assay.train.norm import RmsNorm, Say, normalise
+from assay.train.norm import Norms, RmsNorm, normalise, parts_of
 from assay.train.rotation import rotating
 from assay.train.step import causal_lm
 
@@ -32,7 +32,7 @@ _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest o
 
 
 @contextmanager
-def fast(model: nn.Module, dtype: torch.dtype, say: Say = lambda line: None) -> Iterator[int]:
+def fast(model: nn.Module, dtype: torch.dtype, norms: Norms = "operations") -> Iterator[int]:
     """Within the block, LoRA layers, norms and feed-forwards of `model` compute as one function.
 
     Queries and keys are rotated by `assay.train.rotation`, and a frozen head is cast once. A base
@@ -45,7 +45,7 @@ def fast(model: nn.Module, dtype: torch.dtype, say: Say = lambda line: None) -> 
         dtype: of the matrix products. The frozen weight of a LoRA layer that it holds to the last
             bit, as bfloat16 does what was stored in it, is kept in it alone inside the block; of
             another one there is a copy.
-        say: takes a line about what should be compiled on this device and cannot be.
+        norms: how those are computed that have more than a single token.
 
     Yields:
         The number of LoRA layers that changed.
@@ -69,7 +69,7 @@ def fast(model: nn.Module, dtype: torch.dtype, say: Say = lambda line: None) -> 
                 continue
             found = (
                 (_cast_head(module, dtype) if module is head else None)
-                or _norm(module, _output_type(name, dtype), say)
+                or _norm(module, _output_type(name, dtype), norms)
                 or _feed_forward(module, maps, dtype)
             )
             if found is not None:
@@ -133,14 +133,12 @@ def _output_type(name: str, dtype: torch.dtype) -> torch.dtype | None:
     return dtype if in_a_layer and dtype == torch.bfloat16 else None
 
 
-def _norm(module: nn.Module, dtype: torch.dtype | None, say: Say) -> RmsNorm | None:
+def _norm(module: nn.Module, dtype: torch.dtype | None, norms: Norms) -> RmsNorm | None:
     """The norm of a module, if it is one; its outputs are of `dtype`."""
-    weight = getattr(module, "weight", None)
-    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    if not type(module).__name__.endswith("RMSNorm") or not isinstance(eps, float):
+    parts = parts_of(module)
+    if parts is None or parts[0].requires_grad:
         return None
-    if not isinstance(weight, Tensor) or weight.dim() != 1 or weight.requires_grad:
-        return None
+    weight, eps = parts
     sample = _sample(weight, len(weight))
     wanted = _output(module, sample)
     for scale in (weight.detach().float(), 1 + weight.detach().float()):  # as Llama; as Gemma
@@ -148,7 +146,7 @@ def _norm(module: nn.Module, dtype: torch.dtype | None, say: Say) -> RmsNorm | N
             continue
         small = torch.tensor(eps, device=scale.device)
         if _same(normalise(sample, scale, small, sample.dtype)[0], wanted, weight.dtype):
-            return RmsNorm(scale, scale.reciprocal(), small, dtype, say)
+            return RmsNorm(scale, scale.reciprocal(), small, dtype, norms == "compiled")
     return None
 
 

@@ -23,6 +23,7 @@ from assay.place.ranks import ALONE, RankLostError, Ranks
 from assay.progress import Task
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Checkpoint, Point, State
+from assay.train.choices import Choices
 from assay.train.counters import Hits, Throughput, counting, counting_hits
 from assay.train.device import HeapLimit, computing, numbers_kept, peak_bytes, readable
 from assay.train.fused import fast
@@ -43,7 +44,7 @@ class Run:
     Args:
         model: the job's, with what is trained of it.
         key: what its checkpoints belong to.
-        compute: number format of the matrix multiplications.
+        choices: of these, the number format and the norms are up to this.
         objective_of: called before each step with its units, and before an evaluation with all of
             validation's; None for supervised training.
         ranks: this process among those that train; of those that are not rank 0, the job's folder
@@ -55,20 +56,19 @@ class Run:
         job: TrainingJob,
         model: nn.Module,
         key: str,
-        compute: str,
+        choices: Choices,
         objective_of: ObjectiveOf | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.job, self.model, self.key = job, model, key
-        self.compute, self.objective_of, self.ranks = compute, objective_of, ranks
-        settings = self.settings = job.settings
-        self.state = State()
+        self.job, self.model, self.key, self.choices = job, model, key, choices
+        self.compute, self.objective_of, self.ranks = choices.compute, objective_of, ranks
+        self.settings, self.state = job.settings, State()
         if job.start is not None:
             adapters.set_weights(model, adapters.read(job.start.folder))
         self.parameters = adapters.trainable(model)
-        self.optimizer = optimizer_of(settings, self.parameters)
-        self.epoch_steps = math.ceil(len(job.train) / settings.rows_per_step)
-        self.total_steps = self.epoch_steps * settings.epochs
+        self.optimizer = optimizer_of(job.settings, self.parameters)
+        self.epoch_steps = math.ceil(len(job.train) / job.settings.rows_per_step)
+        self.total_steps = self.epoch_steps * job.settings.epochs
         self.started, self.interrupted = time.monotonic(), threading.Event()
         self.window = Throughput()  # since the last point
         self.heap = HeapLimit(model)
@@ -96,7 +96,7 @@ class Run:
         with (
             self.job.progress.task("training", self.total_steps, "steps") as bar,
             interrupt_noted(heeded=self.ranks.number == 0) as self.interrupted,
-            fast(self.model, getattr(torch, self.compute), self.job.progress.say),
+            fast(self.model, getattr(torch, self.compute), self.choices.norms),
             running(self.model),
         ):
             self.give_back_read()

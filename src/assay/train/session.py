@@ -163,7 +163,7 @@ def train_units(
         "base": job.loaded.weights_sha256,
         "dtype": job.loaded.dtype,
         "device": job.loaded.model.device.type,
-        "choices": asdict(choices),
+        "choices": choices.key,
         "settings": job.settings.identity(),
         "train": fingerprint(rows_of(job.train)),
         "validation": fingerprint(rows_of(job.validation)),
@@ -229,7 +229,7 @@ def _attempt(
         start = checkpoints.latest(job.folder, key, job.progress)
         with processes.ranks(follower, RankTask.of(job, choices, start)) as ranks:
             kind = Run if job.graded_by is None else ReinforcementRun
-            run = kind(job, adapted, key, choices.compute, objective_of, ranks)
+            run = kind(job, adapted, key, choices, objective_of, ranks)
             if start is not None:
                 run.go_to(start)
             run.to_the_end()
