@@ -14,6 +14,8 @@ settings are tried on a few rows; then all sides train in turn, each time in a p
 The first steps of a process are not counted (kernels are compiled). Tokens/s are those of the rows
 as rendered; "computed" counts what rows begin with alike once, as ours computes it; the share of
 the limit is that of the computed ones. Memory is what torch had allocated at most after loading.
+A side whose first loss is another one than that of the first side measured is marked: it does not
+compute the same. FILE is written after every process.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from train import ask, rates, say
+from train import ask, outcomes_in, rates, say
 from train_works import Job, Row, Setting, as_shuffled
 
 MODELS = ("qwen3-0.6b", "qwen3-1.7b", "llama-1b", "llama-7b")
@@ -40,6 +42,7 @@ SIDES = ("assay", "trl", "unsloth")
 WORKS = ("shared", "unique")
 LIBRARIES = ("assay", "torch", "transformers", "peft", "trl", "liger-kernel", "unsloth")
 LIMIT_S = 480.0  # of one process; with loading and compilation
+AGREED = 2e-2  # nats that first losses may be apart by rounding
 IDS = range(100, 30_000)
 
 
@@ -82,6 +85,8 @@ class Line:
         share_of_limit: computed tokens / what the matrix products alone would allow.
         peak_mb: in 1e6 bytes, the most of all repeats.
         first_loss: of the first step, before any update: equal on all sides up to rounding.
+        apart: by how much it differs from that of the first side measured.
+        steps, asked: that were counted, and that should have been, of all repeats.
     """
 
     model: str
@@ -93,16 +98,27 @@ class Line:
     share_of_limit: float | None = None
     peak_mb: float | None = None
     first_loss: float | None = None
+    apart: float = 0.0
+    steps: int = 0
+    asked: int = 0
     why: str | None = None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it computes what the others do."""
+        return self.apart <= AGREED
 
     def __str__(self) -> str:
         name = f"{self.model} {self.work:6} {self.side:7}"
         if self.tokens_per_s is None:
             return f"{name} not measured: {self.why}"
+        marks = f"; only {self.steps} of {self.asked} steps" * (self.steps < self.asked)
+        if not self.comparable:
+            marks += f"; NOT COMPARABLE, its first loss is {self.apart:.4f} apart"
         return (
             f"{name} {self.tokens_per_s:9.0f} tokens/s, {self.computed_per_s:9.0f} computed "
             f"({self.share_of_limit:4.0%} of the limit), {self.peak_mb:6.0f} MB, first loss "
-            f"{self.first_loss:.4f} ({self.how})"
+            f"{self.first_loss:.4f} ({self.how}){marks}"
         )
 
 
@@ -126,9 +142,14 @@ def run(side: str, job: Job) -> dict[str, Any]:
     """The outcome of a process; or {"error": why there is none}."""
     command = {"assay": ["train_ours.py"], "trl": ["train_peer.py"]}
     outcomes, failure = ask(command.get(side, ["train_peer.py", "--unsloth"]), job, LIMIT_S)
-    if outcomes:
-        return outcomes[0]
-    return {"error": failure.strip().splitlines()[-1]}
+    if not outcomes:
+        return {"error": (failure.strip().splitlines() or ["it printed no result"])[-1]}
+    outcome = outcomes[0]
+    if "error" not in outcome:
+        told = [len(outcome[name]) for name in ("step_s", "tokens", "losses")]
+        if not told[0] or len(set(told)) > 1:
+            return {"error": "it told times of {}, tokens of {}, losses of {} steps".format(*told)}
+    return outcome
 
 
 def settings_of(side: str, size: Size, machine: dict[str, Any]) -> list[Setting]:
@@ -177,6 +198,10 @@ def line_of(
         why = next((o["error"] for o in outcomes if "error" in o), "nothing was run")
         return Line(model, work, side, "", why=why)
     speeds = [rate for o in good for rate in rates({**o, "prepare_s": 0.0})[size.warm :]]
+    if not speeds:
+        done = max(len(outcome["step_s"]) for outcome in good)
+        why = f"{done} steps filled its time, and the first {size.warm} are not counted"
+        return Line(model, work, side, "", why=why)
     tokens = statistics.median(speeds)
     computed = tokens * (good[0]["computed"] or sum(good[0]["tokens"])) / sum(good[0]["tokens"])
     return Line(
@@ -189,23 +214,39 @@ def line_of(
         share_of_limit=round(computed / limit, 4),
         peak_mb=round(max(outcome["peak_mb"] for outcome in good), 1),
         first_loss=good[0]["losses"][0],
+        steps=len(speeds),
+        asked=size.steps * size.repeats,
     )
 
 
+def compared(lines: Sequence[Line]) -> list[Line]:
+    """All sides at one work, and how far their first losses are from that of the first measured."""
+    losses = [line.first_loss for line in lines if line.first_loss is not None]
+    return [
+        line if line.first_loss is None else replace(line, apart=abs(line.first_loss - losses[0]))
+        for line in lines
+    ]
+
+
 def measure(
-    model: str, size: Size, quantization: Literal["none", "nf4"]
+    model: str,
+    size: Size,
+    quantization: Literal["none", "nf4"],
+    note: Callable[[dict[str, Any], list[Line]], None] = lambda machine, lines: None,
 ) -> tuple[dict[str, Any], list[Line]]:
-    """The machine, and all sides at both works."""
-    lines = []
+    """The machine, and all sides at both works; `note` is called with them after each process."""
+    lines: list[Line] = []
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
         say(f"{model}: writing it, and timing its products")
         script = Path(__file__).with_name("gpu_models.py")
         made = subprocess.run(
             [sys.executable, str(script), model, folder], stdout=subprocess.PIPE, text=True
         )
-        if made.returncode:
-            sys.exit(f"{script.name} failed; see above.")
-        machine: dict[str, Any] = json.loads(made.stdout)
+        told = outcomes_in(made.stdout)
+        if made.returncode or not told:
+            why = f"{script.name} failed, and said why above"
+            return {}, [Line(model, work, side, "", why=why) for work in WORKS for side in SIDES]
+        machine = told[-1]
         say(
             f"  {machine['device']}, {machine['parameters'] / 1e6:.0f} million parameters; "
             f"{machine['tflops']:.2f} TFLOP/s of its products allow "
@@ -239,9 +280,16 @@ def measure(
                     elif not any("error" in outcome for outcome in found):
                         own = () if setting is None else (setting,)
                         found.append(run(side, replace(job, settings=own)))
-            for side, found in outcomes.items():
-                lines.append(line_of(model, work, side, size, found, machine["limit_tokens_per_s"]))
-                say(f"  {lines[-1]}")
+                    so_far = compared(
+                        [
+                            line_of(model, work, one, size, its, machine["limit_tokens_per_s"])
+                            for one, its in outcomes.items()
+                        ]
+                    )
+                    note(machine, lines + so_far)
+            lines += so_far
+            for line in so_far:
+                say(f"  {line}")
     return machine, lines
 
 
@@ -267,13 +315,19 @@ def main() -> None:
     size = QUICK if given.quick else Size()
     result: dict[str, Any] = {"versions": versions, "size": asdict(size), "nf4": given.nf4}
     result |= {"machines": {}, "lines": []}
-    for name in names:
-        machine, lines = measure(name, size, "nf4" if given.nf4 else "none")
+    before: list[dict[str, Any]] = []
+
+    def note(machine: dict[str, Any], lines: list[Line]) -> None:
         result["machines"][name] = machine
-        result["lines"] += [asdict(line) for line in lines]
-        print("\n".join(map(str, lines)), flush=True)
+        result["lines"] = before + [asdict(line) for line in lines]
         if given.json:
             given.json.write_text(json.dumps(result, indent=2), encoding="utf-8")
+
+    for name in names:
+        machine, lines = measure(name, size, "nf4" if given.nf4 else "none", note)
+        note(machine, lines)
+        before = result["lines"]
+        print("\n".join(map(str, lines)), flush=True)
 
 
 if __name__ == "__main__":

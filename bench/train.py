@@ -113,7 +113,20 @@ def ask(command: Sequence[str], job: Job, limit_s: float) -> tuple[list[Outcome]
         if process.returncode and not failure:
             said.seek(0)
             failure = "".join(said.readlines()[-8:]) or f"it ended with {process.returncode}"
-    return [json.loads(line) for line in out.splitlines()], failure
+    return outcomes_in(out), failure
+
+
+def outcomes_in(out: str) -> list[Outcome]:
+    """The JSON objects among the lines; a library's banner is none, nor a line that was cut off."""
+    found = []
+    for line in out.splitlines():
+        try:
+            read = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(read, dict):
+            found.append(read)
+    return found
 
 
 def say(line: str) -> None:
@@ -149,7 +162,7 @@ def difference_of_losses(work: Work) -> float:
     )
     theirs = replace(ours, settings=(Setting("float32", micro=ours.rows_per_step),))
     a, b = run("ours", ours, 600), succeeded(run("peer", theirs, 600))
-    if not b or a[0]["tokens"] != b[0]["tokens"] or len(b[0]["losses"]) != SMALL_STEPS:
+    if not (a and b) or a[0]["tokens"] != b[0]["tokens"] or len(b[0]["losses"]) != SMALL_STEPS:
         sys.exit(f"{work.name}: the two sides were not trained on the same tokens.")
     pairs = list(zip(a[0]["losses"], b[0]["losses"], strict=True))
     difference: float = max(abs(x - y) for x, y in pairs)

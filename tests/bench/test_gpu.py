@@ -27,7 +27,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_all_sides_train_the_tiny_model_on_the_same_rows(gpu: Any) -> None:
     size = gpu.QUICK
-    machine, lines = gpu.measure("tiny", size, "none")
+    noted: list[Any] = []
+    machine, lines = gpu.measure("tiny", size, "none", lambda *found: noted.append(found))
+    assert noted[-1] == (machine, lines)
+    assert len(noted) == len(lines)
+    assert [line.why for line in noted[0][1]][1:] == ["nothing was run"] * (len(gpu.SIDES) - 1)
+    assert all(line.comparable and line.steps == line.asked for line in lines)
     assert machine["parameters"] > 2e6
     assert machine["limit_tokens_per_s"] > 0
     rows, row = size.answers, size.prompt + size.answer
@@ -47,10 +52,60 @@ def test_all_sides_train_the_tiny_model_on_the_same_rows(gpu: Any) -> None:
     assert [line.work for line in lines if line.side == "assay"] == ["shared", "unique"]
 
 
-def test_a_side_that_cannot_run_is_told_with_the_reason(gpu: Any) -> None:
-    job = gpu.Job("sft", [{"ids": [1, 2, 3], "trained": 1}], 1, model="no-such-model")
-    outcome = gpu.run("assay", job)
-    assert "no-such-model" in outcome["error"]
-    line = gpu.line_of("tiny", "shared", "assay", gpu.QUICK, [outcome], 1.0)
+OUTCOME = {
+    "what": "one way",
+    "step_s": [2.0, 1.0, 1.0],
+    "tokens": [100, 100, 100],
+    "losses": [2.0, 1.9, 1.8],
+    "peak_mb": 1.0,
+    "computed": None,
+}
+
+
+def line_of(gpu: Any, side: str, outcome: dict[str, Any]) -> Any:
+    """By a size of one step before two that are counted, on a machine of 1000 tokens/s."""
+    return gpu.line_of("tiny", "shared", side, gpu.QUICK, [outcome], 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("printed", "failure", "why"),
+    [
+        ([], "  no-such-model\n", "no-such-model"),
+        ([], "", "it printed no result"),
+        ([OUTCOME | {"tokens": []}], "", "times of 3, tokens of 0, losses of 3 steps"),
+        ([{name: OUTCOME[name][:0] for name in ("step_s", "tokens", "losses")}], "", "times of 0"),
+        (
+            [{name: of[:1] if isinstance(of, list) else of for name, of in OUTCOME.items()}],
+            "",
+            "1 steps filled its time",
+        ),
+    ],
+)
+def test_a_side_that_gives_no_figure_is_told_with_the_reason(
+    gpu: Any, printed: Any, failure: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "ask", lambda *_: (printed, failure))
+    line = line_of(gpu, "assay", gpu.run("assay", gpu.Job("sft", [], 1)))
     assert line.tokens_per_s is None
-    assert f"not measured: {outcome['error']}" in str(line)
+    assert f"not measured: {line.why}" in str(line)
+    assert why in line.why
+
+
+def test_lines_tell_fewer_steps_and_another_first_loss(gpu: Any) -> None:
+    short = {name: of[:2] if isinstance(of, list) else of for name, of in OUTCOME.items()}
+    lines = gpu.compared(
+        [
+            line_of(gpu, "assay", {"error": "none"}),
+            line_of(gpu, "trl", OUTCOME),
+            line_of(gpu, "unsloth", short | {"losses": [2.1, 1.9]}),
+            line_of(gpu, "other", OUTCOME | {"losses": [2.01, 1.9, 1.8]}),
+        ]
+    )
+    assert [line.comparable for line in lines] == [True, True, False, True]
+    assert "steps" not in str(lines[1])
+    assert "only 1 of 2 steps; NOT COMPARABLE, its first loss is 0.1000 apart" in str(lines[2])
+
+
+def test_results_are_found_among_what_else_is_printed(gpu: Any) -> None:
+    out = 'a banner\n7\n{"what": "one"}\n\n{"what": "cut'
+    assert gpu.outcomes_in(out) == [{"what": "one"}]
