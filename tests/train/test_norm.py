@@ -129,7 +129,8 @@ def _fails(*_: Any) -> Any:
 
 
 def _doubles(graph: Any, _: Any) -> Callable[..., Any]:
-    return lambda *given: [2 * tensor for tensor in graph(*given)]
+    """All but what is as long as the first sample."""
+    return lambda *given: [(1 + (len(t) != norm.SAMPLES[0])) * t for t in graph(*given)]
 
 
 def _finds_no_memory(*_: Any) -> Any:
