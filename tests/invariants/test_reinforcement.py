@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from assay.config.reinforcement import Reinforcement
 from assay.train import adapters
+from assay.train.choices import Choices
 from assay.train.reinforce import policy
 from assay.train.reinforce.policy import DrawnAnswer, advantages, token_logps
 from assay.train.reinforce.run import ReinforcementRun
@@ -157,7 +158,7 @@ def test_a_step_of_a_run_is_plain_grpo_of_what_it_has_drawn(tmp_path: Path, beta
     settings = graded.SETTINGS.model_copy(update={"reinforcement": own, "clip": 1e9})
     job = graded.job(tmp_path, settings, reward=_coarse)
     with adapters.adapt(job.loaded, settings) as model:
-        run = ReinforcementRun(job, model, "", "float32")
+        run = ReinforcementRun(job, model, "", Choices("float32", 1, False))
         start = adapters.weights(model)
         torch.manual_seed(0)
         moved = {name: value + 0.1 * torch.randn_like(value) for name, value in start.items()}

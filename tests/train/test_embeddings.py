@@ -28,6 +28,7 @@ from assay.models.load import LoadedModel, load_to_train
 from assay.models.versions import LocalVersion
 from assay.place.ranks import Ranks, SingleRank
 from assay.train import adapters
+from assay.train.choices import Choices
 from assay.train.device import computing
 from assay.train.estimate import describe_embeddings, training_bytes
 from assay.train.fused import fast
@@ -249,7 +250,7 @@ def test_a_version_is_trained_further_from_its_own_layers(tied: bool, tmp_path: 
     units = alone(rows(4))
     job = TrainingJob(loaded, units, units, _settings(), tmp_path / "further", start=start)
     with adapters.adapt(loaded, job.settings) as model:
-        further = Run(job, model, "", "float32")
+        further = Run(job, model, "", Choices("float32", 1, False))
         assert torch.equal(_logits(model), wanted)
         further.step(Watcher())
         moved = adapters.weights(model)
@@ -264,7 +265,7 @@ def test_they_learn_from_a_grader(tied: bool, tmp_path: Path) -> None:
     settings = graded.SETTINGS.model_copy(update={"embeddings": "train"})
     job = graded.job(tmp_path, settings, loaded=loaded)
     with adapters.adapt(loaded, settings) as model:
-        learning = ReinforcementRun(job, model, "", "float32")
+        learning = ReinforcementRun(job, model, "", Choices("float32", 1, False))
         learning.step(Watcher())
         moved = adapters.weights(model)
         assert (HEAD in moved) != tied

@@ -23,6 +23,7 @@ from assay.models.versions import load_version
 from assay.progress import Silent
 from assay.project import releases
 from assay.train import adapters, auto
+from assay.train.choices import Choices
 from assay.train.job import StepReport
 from assay.train.reinforce.figures import RewardPoint, warnings_of
 from assay.train.reinforce.run import ReinforcementRun
@@ -65,7 +66,8 @@ def test_a_prompt_that_a_step_asks_twice_is_answered_anew(tmp_path: Path) -> Non
     """Seven rows, nine prompts a step: two come again, as at the end of every round of all rows."""
     job = graded.job(tmp_path, _settings(prompts_per_step=9))
     with adapters.adapt(job.loaded, job.settings) as model:
-        answers, _, _ = ReinforcementRun(job, model, "", "float32").draw_answers()
+        run = ReinforcementRun(job, model, "", Choices("float32", 1, False))
+        answers, _, _ = run.draw_answers()
     names = [answer.rows[0].name for answer in answers]
     [again, _] = [name for name in {*names} if names.count(name) == 8]
     drawn = [tuple(a.rows[0].ids) for a in answers if a.rows[0].name == again]
