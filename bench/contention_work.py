@@ -125,7 +125,7 @@ def peer(turns: Turns) -> None:
     rows = [written(loaded, given.rows[place]) for place in order]
     with TemporaryDirectory() as folder:
         arguments = trainer_arguments(loaded, rows, given, setting, folder)
-        made(loaded, rows, given, arguments, Steps()).train()
+        made(loaded, rows, given, setting, arguments, Steps()).train()
 
 
 def transformers(turns: Turns) -> None:
