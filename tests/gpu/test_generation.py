@@ -9,7 +9,9 @@ import pytest
 import torch
 from tests.generate.tiny import ask, tiny_engine
 
+from assay.generate.stream import Piece, Sampling
 from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.generate.transformers.stream import TransformersStreamEngine
 
 SYSTEM = "You answer in a very few words, whatever you are asked; this is shared by everybody here."
 
@@ -44,3 +46,25 @@ def test_tokens_are_those_of_the_cpu_and_no_pass_waits(alone: bool) -> None:
         with no_waits():
             found = engine.draw(asked)
         assert found == wanted
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+def test_a_stream_read_late_is_that_read_at_once_and_no_pass_waits(temperature: float) -> None:
+    sampling = Sampling(
+        24, temperature, 0.9, seed=3, frequency_penalty=0.5, logit_bias={70: 2.0}, logprobs=2
+    )
+    answers = []
+    for ahead in (False, None):
+        batch = tiny_engine()
+        engine = TransformersStreamEngine(
+            lambda loaded=batch.loaded: loaded,
+            batch.template,
+            batch.loaded.tokenizer,
+            batch.loaded.context_length,
+            ahead=ahead,
+        )
+        list(engine.complete([70, 71, 72], sampling))  # what is allotted once may wait
+        with no_waits():
+            pieces = list(engine.complete([70, 71, 72], sampling))
+        answers.append([p.token.id for p in pieces if isinstance(p, Piece) and p.token])
+    assert answers[0] == answers[1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -21,12 +20,13 @@ from assay.example import Message
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.prompts import chat_ids, check_room, text_ids
 from assay.generate.stream import BusyError, End, Piece, Sampling, TokenLogprob
-from assay.models.device import best_device, index_tensors
+from assay.models.device import best_device, index_tensors, start_reading, to_device
 from assay.models.load import LoadedModel
 from assay.prefix.batch import Batch
 from assay.prefix.plain import PlainDecoder
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 WAITING = 32
@@ -43,6 +43,7 @@ class TransformersStreamEngine:
             `unload`.
         context_length: tokens that prompt and answer may have together.
         room: held while the model is loaded.
+        ahead: as in `TransformersBatchEngine`.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class TransformersStreamEngine:
         context_length: int,
         waiting: int = WAITING,
         room: Callable[[], AbstractContextManager[None]] = nullcontext,
+        ahead: bool | None = None,
     ) -> None:
-        self.template, self.context_length = template, context_length
+        self.template, self.context_length, self.ahead = template, context_length, ahead
         self.used = time.monotonic()
         self._read, self._tokenizer, self._room = read, tokenizer, room
         self._model: Any = None
@@ -126,26 +128,36 @@ class TransformersStreamEngine:
         model, constraint = self._load(), self._constraint(sampling)
         room, most = self.context_length - len(ids), sampling.max_new_tokens
         limit = room if most is None else min(most, room)
-        chance = random.Random(sampling.seed)
+        is_ahead = self.ahead if self.ahead is not None else model.device.type == "cuda"
+        is_ahead = is_ahead and constraint is None
         detokenizer = Detokenizer(self._tokenizer, sampling.stop)
         decoder, stopped = PlainDecoder(model), False
         count, logprob = 0, 0.0
-        while len(detokenizer.tokens) < limit and not (stopped or closed.is_set()):
+        with decoder.running():
+            logits = decoder.begin(Batch((0,), (tuple(ids),), (None,), limit))[0]
+            sampler = _Sampler(sampling, logits)
+        for chosen in range(1, limit + 1):
             with decoder.running():
-                if detokenizer.tokens:
-                    last = index_tensors(model.device, detokenizer.tokens[-1:])
-                    logits = decoder.step([0], *last)[0].cpu()
-                else:
-                    logits = decoder.begin(Batch((0,), (tuple(ids),), (None,), limit))[0].cpu()
-            token = self._draw(logits, detokenizer.tokens, sampling, constraint, chance)
-            ends = token in self.template.stop_ids
+                allowed = self._grammars.masks([constraint], len(logits))
+                token = sampler.draw(logits, allowed)
+                figures = start_reading(sampler.describe(logits, token))
+                if is_ahead and chosen < limit:
+                    logits = decoder.step([0], token[None])[0]
+            number, own, *logs = figures()
+            place = int(number)
+            ends = place in self.template.stop_ids
             if constraint and not ends:
-                constraint.accept(token)
+                constraint.accept(place)
             if sampling.confidence and not ends:  # the model's own, as in `TransformersBatchEngine`
-                count, logprob = count + 1, logprob + float(logits.log_softmax(-1)[token])
-            text = detokenizer.add(token, ends=ends)
+                count, logprob = count + 1, logprob + own
+            text = detokenizer.add(place, ends=ends)
             stopped = ends or detokenizer.stopped
-            yield Piece(text, *self._describe_token(logits, token, sampling.logprobs))
+            yield Piece(text, *self._describe_token(place, logs, sampling.logprobs))
+            if stopped or closed.is_set():
+                break
+            if not is_ahead and chosen < limit:
+                with decoder.running():
+                    logits = decoder.step([0], token[None])[0]
         if rest := detokenizer.rest():
             yield Piece(rest)
         end = End("stop" if stopped else "length", len(ids), len(detokenizer.tokens))
@@ -153,46 +165,83 @@ class TransformersStreamEngine:
             end = replace(end, logprob=logprob, scored_tokens=count)
         yield end
 
-    def _draw(
-        self,
-        logits: Tensor,
-        tokens: list[int],
-        sampling: Sampling,
-        constraint: Constraint | None,
-        chance: random.Random,
-    ) -> int:
-        import torch
-
-        scores = logits.double()
-        for token, bias in sampling.logit_bias.items():
-            if 0 <= token < len(scores):
-                scores[token] += bias
-        for token, count in Counter(tokens).items():
-            scores[token] -= sampling.presence_penalty + count * sampling.frequency_penalty
-        allowed = self._grammars.masks([constraint], scores.shape[-1])
-        if allowed is not None:
-            scores = scores.masked_fill(~torch.from_numpy(allowed)[0], -math.inf)
-        if sampling.temperature <= 0:
-            return int(scores.argmax())
-        weights, order = torch.softmax(scores / sampling.temperature, -1).sort(descending=True)
-        before = weights.cumsum(0) - weights
-        kept = weights[before < sampling.top_p]
-        place = torch.searchsorted(kept.cumsum(0), chance.random() * float(kept.sum()), right=True)
-        return int(order[min(int(place), len(kept) - 1)])
-
     def _describe_token(
-        self, logits: Tensor, token: int, count: int | None
+        self, token: int, logs: list[float], count: int | None
     ) -> tuple[TokenLogprob | None, tuple[TokenLogprob, ...]]:
         if count is None:
             return None, ()
-        logs = logits.double().log_softmax(-1)
-        best = logs.topk(count).indices.tolist() if count else []
-        named = [self._name(t, float(logs[t])) for t in (token, *best)]
-        return named[0], tuple(named[1:])
+        own, best, of_best = logs[0], logs[1 : 1 + count], logs[1 + count :]
+        named = [self._name(int(t), log) for t, log in zip(best, of_best, strict=True)]
+        return self._name(token, own), tuple(named)
 
     def _name(self, token: int, logprob: float) -> TokenLogprob:
         text = "" if token in self.template.stop_ids else self._tokenizer.decode([token])
         return TokenLogprob(text, logprob, text.encode(), token)
+
+
+class _Sampler:
+    """Chooses the tokens of an answer where the logits are; nothing is read there.
+
+    Args:
+        logits: [V] of any token, on the device.
+    """
+
+    def __init__(self, sampling: Sampling, logits: Tensor) -> None:
+        import torch
+
+        self._sampling, self._chance = sampling, random.Random(sampling.seed)
+
+        known = {t: bias for t, bias in sampling.logit_bias.items() if 0 <= t < len(logits)}
+        bias = torch.tensor(list(known.values()), dtype=torch.float64)
+        self._bias = to_device(bias, logits.device)
+        (self._biased,) = index_tensors(logits.device, list(known))
+        self._times: Tensor | None = None
+        if sampling.presence_penalty or sampling.frequency_penalty:
+            self._times = logits.new_zeros(len(logits), dtype=torch.float64)
+
+    def draw(self, logits: Tensor, allowed: np.ndarray[Any, Any] | None) -> Tensor:
+        """[] the next token, given logits [V] and, under a grammar, what may follow [1, V]."""
+        import torch
+
+        sampling, scores = self._sampling, logits.double()
+        if len(self._biased):
+            scores = scores.index_add(0, self._biased, self._bias)
+        if self._times is not None:
+            penalty = sampling.presence_penalty + self._times * sampling.frequency_penalty
+            scores = torch.where(self._times > 0, scores - penalty, scores)
+        if allowed is not None:
+            hidden = to_device(~torch.from_numpy(allowed)[0], logits.device)
+            scores = scores.masked_fill(hidden, -math.inf)
+        token = self._draw(scores) if sampling.temperature > 0 else scores.argmax()
+        if self._times is not None:
+            self._times.index_add_(0, token[None], self._times.new_ones(1))
+        return token
+
+    def _draw(self, scores: Tensor) -> Tensor:
+        """By the inverse of the cumulative distribution of the likeliest, in float64."""
+        import torch
+
+        weights, order = torch.softmax(scores / self._sampling.temperature, -1).sort(
+            descending=True
+        )
+        kept = weights.cumsum(0) - weights < self._sampling.top_p
+        sums = (weights * kept).cumsum(0)
+        place = torch.searchsorted(sums, self._chance.random() * sums[-1:], right=True)
+        return order[torch.minimum(place, kept.sum() - 1)][0]
+
+    def describe(self, logits: Tensor, token: Tensor) -> Tensor:
+        """[2 + n] the token and its log-probability; if asked for, that of float64, the likeliest
+        tokens and theirs."""
+        import torch
+
+        count, one = self._sampling.logprobs, token[None]
+        found = [one, logits.log_softmax(-1)[one]]
+        if count is not None:
+            logs = logits.double().log_softmax(-1)
+            best = logs.topk(count)
+            found += [logs[one], best.indices, best.values]
+        # One reading of all, for each waits for the device; float64 holds them as they are.
+        return torch.cat([some.double() for some in found])
 
 
 class _Stream(Iterator[Piece | End]):
