@@ -63,13 +63,18 @@ def test_a_value_that_somebody_wrote_stays_in_its_cell(capsys: pytest.CaptureFix
     assert line.split() == ["a@1", r"[bold]why\x1b]0;x\x07\n\x1b[31mb@1", "none"]
 
 
-def test_ids_and_dates_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
-    id, text = f"trace-{'0' * 24}", "a question of some length " * 3
-    rows = [(id, "front-desk", text, text, datetime(2026, 1, 1, tzinfo=UTC))]
-    output.print_table(("trace", "release", "asked", "answer", "at"), rows)
-    _, line, *_ = capsys.readouterr().out.splitlines()
+@pytest.mark.parametrize("width", [60, 80])
+def test_days_are_not_broken_where_there_is_room_and_no_column_is_lost(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    id, text, at = "key-0123456789ab", "front desk of the shop", datetime(2026, 1, 1, tzinfo=UTC)
+    columns = ("id", "name", "scopes", "created", "hint", "revoked")
+    output.print_table(columns, [(id, text, text, at, "abcd", at)])
+    header, line, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == list(columns)
     assert line.startswith(f"{id} ")
-    assert line.endswith(" 2026-01-01 00:00")
+    assert line.count("2026-01-01") == (2 if width == 80 else 0)
 
 
 def test_a_trace_that_calls_a_function_says_which(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,8 +44,9 @@ def _as_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-WHOLE = ("id", "trace")
-"""Columns of what is copied into another command."""
+DAY = len("2026-11-28")
+"""A date is broken behind its day alone, where there is room for that."""
+WIDE = 80
 
 
 def print_table(
@@ -68,11 +69,12 @@ def print_table(
     for column in columns:
         side: Literal["left", "right"] = "right" if column in numbers else "left"
         made.add_column(column, justify=side, overflow="fold")
+    if columns[0] in ("id", "trace"):  # one that is cut short cannot be copied
+        made.columns[0].no_wrap = True
+        made.columns[0].min_width = max((len(str(row[0])) for row in rows), default=0)
     for shown, values in zip(made.columns, zip(*rows, strict=False), strict=False):
-        # An id that is broken in two cannot be copied, and a date is read at a glance.
-        if shown.header in WHOLE or any(isinstance(value, datetime) for value in values):
-            shown.no_wrap = True
-            shown.min_width = max(len(say_value(value)) for value in values)
+        if console.width >= WIDE and any(isinstance(value, datetime) for value in values):
+            shown.min_width = DAY
     for row in rows:
         made.add_row(*(escape(printable(say_value(value))) for value in row))
     console.print(made if made.row_count or not none else none)

@@ -75,9 +75,10 @@ def _below(path: str | Path | SourceFile) -> Iterator[SourceFile | FailedDocumen
 
 def _leads_inside(link: Path, folder: Path) -> bool:
     """Whether a link leads to a file of the folder that is not hidden in it."""
-    if not link.exists():  # or in a circle, which could not be resolved
+    try:
+        file = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # to nothing, in a circle, too long, or where nobody may enter
         return False
-    file = link.resolve()
     if not file.is_relative_to(folder):
         return False
     return not any(part.startswith(".") for part in file.relative_to(folder).parts)

@@ -102,8 +102,8 @@ class RmsNorm:
             if why := _why_not(x.shape[-1], x.dtype, self.dtype or x.dtype, x.device):
                 raise ModelError(
                     f"norms were compiled when this training began, and cannot be now: {why}.",
-                    fix="Go on where it began, with the same torch; or change fine_tune.seed, "
-                    "which begins anew.",
+                    fix="Start Assay again, where it began and with the same torch; or change "
+                    "fine_tune.seed, which begins anew.",
                 )
             by = compiled()
         y: Tensor = _Normalised.apply(x, self, by)  # type: ignore[no-untyped-call]

@@ -57,6 +57,11 @@ def test_an_answer_is_what_is_written_out_here(sampling: Sampling) -> None:
             break
     *pieces, end = early
     assert isinstance(end, End)
+    kept = tokens[:-1] if tokens[-1] in engine.template.stop_ids else tokens
+    text = engine._tokenizer.decode(kept, skip_special_tokens=True)
+    for stop in sampling.stop:
+        text = text.partition(stop)[0]
+    assert "".join(p.text for p in pieces if isinstance(p, Piece)) == text
     assert end.completion_tokens == len(tokens)
     if sampling.logprobs is not None:
         shown = [p for p in pieces if isinstance(p, Piece) and p.token]
@@ -80,6 +85,23 @@ def _draw(logits: Any, tokens: list[int], sampling: Sampling, chance: random.Ran
     kept = weights[weights.cumsum(0) - weights < sampling.top_p]
     place = torch.searchsorted(kept.cumsum(0), chance.random() * float(kept.sum()), right=True)
     return int(order[min(int(place), len(kept) - 1)])
+
+
+def test_an_answer_that_is_closed_while_the_model_is_loaded_is_not_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = _engine(ahead=True)
+    load, begun = engine._load, list[Any]()
+    stream: Any = engine.complete(PROMPT, Sampling(4))
+
+    def closed_meanwhile() -> Any:
+        stream.close()
+        return load()
+
+    monkeypatch.setattr(engine, "_load", closed_meanwhile)
+    monkeypatch.setattr(PlainDecoder, "begin", lambda self, batch: begun.append(batch))
+    assert list(stream) == []
+    assert begun == []
 
 
 @pytest.mark.parametrize("ahead", [True, False])

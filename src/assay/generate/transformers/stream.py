@@ -126,6 +126,8 @@ class TransformersStreamEngine:
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
         model, constraint = self._load(), self._constraint(sampling)
+        if closed.is_set():
+            return
         room, most = self.context_length - len(ids), sampling.max_new_tokens
         limit = room if most is None else min(most, room)
         is_ahead = self.ahead if self.ahead is not None else model.device.type == "cuda"
@@ -190,7 +192,6 @@ class _Sampler:
         import torch
 
         self._sampling, self._chance = sampling, random.Random(sampling.seed)
-
         known = {t: bias for t, bias in sampling.logit_bias.items() if 0 <= t < len(logits)}
         bias = torch.tensor(list(known.values()), dtype=torch.float64)
         self._bias = to_device(bias, logits.device)
