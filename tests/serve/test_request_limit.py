@@ -252,11 +252,15 @@ def test_a_server_that_hangs_in_a_transaction_keeps_no_other_one_waiting(
     assert request_leases.hold(store, free, "other", MOST, MOST).held == MOST
 
     # Its connection is closed by the database: that is no lock for ever.
-    monkeypatch.setitem(request_leases._BOUNDS, "idle_in_transaction_session_timeout", "100ms")
+    bounds, idle, taken = request_leases._BOUNDS, "idle_in_transaction_session_timeout", 0
+    monkeypatch.setitem(bounds, "statement_timeout", "10s")
+    usual = bounds[idle]
+    monkeypatch.setitem(bounds, idle, "1s")
     with suppress(StoreError), request_leases._begin(store) as connection:
+        monkeypatch.setitem(bounds, idle, usual)
         connection.execute(select(ApiKeyRow).where(ApiKeyRow.id == locked).with_for_update())
-        time.sleep(0.3)
-        assert request_leases.hold(store, locked, "other", MOST, MOST).held == MOST
+        taken = request_leases.hold(store, locked, "other", MOST, MOST).held
+    assert taken == MOST
 
 
 def test_who_waits_for_a_lease_waits_for_no_other_key_and_not_for_ever(
@@ -276,13 +280,13 @@ def test_who_waits_for_a_lease_waits_for_no_other_key_and_not_for_ever(
         return hold(store, key, *given)
 
     monkeypatch.setattr(request_leases, "hold", wait)
-    monkeypatch.setattr(request_limit, "WAIT_S", 3.0)
 
     async def ask() -> None:
         began = time.monotonic()
-        waiting = asyncio.create_task(server.ask(slow, MOST))
-        await asyncio.sleep(0.1)
-        assert await asyncio.wait_for(server.ask(slow), 0.5) == [False]
+        with patch.object(request_limit, "WAIT_S", 3.0):  # others are patient
+            waiting = asyncio.create_task(server.ask(slow, MOST))
+            await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(server.ask(slow), 30) == [False]
         assert await server.ask(other) == [True]
         assert await server.ask(full, 5) == [False] * 5
         await server.limit.look()  # which begins nothing anew
@@ -295,6 +299,50 @@ def test_who_waits_for_a_lease_waits_for_no_other_key_and_not_for_ever(
 
     asyncio.run(ask())
     assert calls[slow] == calls[other] == 1
+
+
+def test_however_many_leases_are_slow_to_renew_another_key_has_its_own(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose turn to be renewed has not come; and a stopped server renews no other."""
+    store, passed, go = server.store, 0.0, threading.Event()
+    began, ended = list[str](), list[str]()
+    *slow, other = (create_key(store, "p", name, ["chat"])[0].id for name in "abcdefg")
+    server = Server(store, lambda: time.monotonic() + passed)
+    hold = request_leases.hold
+
+    def wait(store: Store, key: str, *given: Any) -> Any:
+        began.append(key)
+        if key in slow:
+            go.wait(60)
+        share = hold(store, key, *given)
+        ended.append(key)
+        return share
+
+    async def ask() -> None:
+        nonlocal passed
+        for key in (*slow, other):
+            await server.ask(key)
+        with store.engine.begin() as connection:
+            connection.execute(delete(RequestLeaseRow))
+        passed = 2 * LASTS.total_seconds()
+        monkeypatch.setattr(request_leases, "hold", wait)
+        look = asyncio.create_task(server.limit.look())
+        while not began:
+            await asyncio.sleep(0.01)
+        try:
+            assert await asyncio.wait_for(server.ask(other), 20) == [True]
+            close = asyncio.create_task(server.limit.close())
+            await asyncio.sleep(0.3)
+        finally:
+            go.set()
+        await asyncio.gather(look, close, return_exceptions=True)
+        while set(ended) < set(began):
+            await asyncio.sleep(0.01)
+        assert began == [slow[0], other]
+
+    asyncio.run(ask())
+    assert held(store) == []
 
 
 def test_a_database_that_cannot_be_written_refuses_nobody_at_fewer_than_one_server_has(
@@ -393,6 +441,7 @@ def test_a_lease_waits_for_no_thread_of_a_route(server: Server) -> None:
 def test_a_server_that_is_stopped_in_good_order_gives_its_part_back(
     tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(RequestLimit, "_look_on", never)  # a look gives it back as well
     monkeypatch.setenv("ASSAY_DATABASE", empty_postgres)
     with running_server(tmp_path) as server, server.http() as http:
         assert http.get("/v1/models").status_code == 200

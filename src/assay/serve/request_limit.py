@@ -84,6 +84,7 @@ class RequestLimit:
         # Routes that are no coroutines may keep all of the threads that are there for everybody.
         self._threads = anyio.CapacityLimiter(_THREADS)
         self._watch: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     async def admits(self, key: str) -> bool:
         """Whether a request may begin, which it then has to at once."""
@@ -111,13 +112,13 @@ class RequestLimit:
 
     async def look(self) -> None:
         """Give back what is not needed, and say that this server lives. Every second."""
-        now, amounts, works = self._clock(), dict[str, int](), list[asyncio.Task[None]]()
+        now, amounts, missing = self._clock(), dict[str, int](), list[str]()
         for key, lease in list(self._leases.items()):
             if lease.work:
                 continue
             count, held = self._count(key), self._held(lease)
             if count > held:  # its lease has expired, or could not be had
-                works.append(self._begin(self._hold(key, lease), lease))
+                missing.append(key)
             elif held:
                 rest = choose_rest(held, lease.peak, lease.free)
                 lease.peak = count
@@ -125,6 +126,12 @@ class RequestLimit:
                     lease.held = amounts[key] = rest
             elif not lease.waiting and now >= lease.alone_until:
                 del self._leases[key]
+        works = list[asyncio.Task[None]]()
+        if missing and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(
+                self._renew(missing), name="leases that are missing"
+            )
+            works.append(self._renewal)
         if amounts:
             works.append(self._begin(self._keep(amounts), *map(self._leases.__getitem__, amounts)))
         if works:
@@ -134,8 +141,9 @@ class RequestLimit:
 
     async def close(self) -> None:
         """Give back all that this server holds; it begins no more requests."""
-        if self._watch:
-            self._watch.cancel()
+        for task in (self._watch, self._renewal):
+            if task:
+                task.cancel()
         if works := {lease.work for lease in self._leases.values() if lease.work}:
             await asyncio.wait(works, timeout=WAIT_S)
         if self._leases:
@@ -163,6 +171,15 @@ class RequestLimit:
         for lease in leases:
             lease.work = task
         return task
+
+    async def _renew(self, keys: list[str]) -> None:
+        """Ask again for what runs, one key after the other: slow ones leave threads to others, and
+        none has work that waits for another's."""
+        for key in keys:
+            lease = self._leases.get(key)
+            if lease and not lease.work and self._count(key) > self._held(lease):
+                # Unlike `await`, it leaves the work to itself where this task is cancelled.
+                await asyncio.wait([self._begin(self._hold(key, lease), lease)])
 
     async def _hold(self, key: str, lease: _Lease) -> None:
         """Hold room for what runs, and for what waits to."""
