@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from assay.cli import output, traces
 from assay.cli.trained import print_trained
@@ -67,7 +68,7 @@ def test_a_value_that_somebody_wrote_stays_in_its_cell(capsys: pytest.CaptureFix
 def test_days_are_not_broken_where_there_is_room_and_no_column_is_lost(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(output, "console", Console(width=width))
     id, text, at = "key-0123456789ab", "front desk of the shop", datetime(2026, 1, 1, tzinfo=UTC)
     columns = ("id", "name", "scopes", "created", "hint", "revoked")
     output.print_table(columns, [(id, text, text, at, "abcd", at)])
