@@ -19,7 +19,7 @@ from assay.errors import DataError, StateError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.progress import SILENT
 from assay.project.knowledge import documents
-from assay.project.start import example_file, from_file
+from assay.project.start import document_rows, example_file, from_file
 from assay.project.start.from_file import FileProjectOptions
 from assay.project.start.init import Choices, draft, yaml_text
 from assay.project.workspace import NO_PROJECT, Workspace, open_to_serve
@@ -147,7 +147,11 @@ def test_the_column_of_documents_and_what_follows_from_it_are_proposed(
     (tmp_path / "more.md").write_text("A whale is not sold.")
     more = documents.keep(workspace, from_file.KNOWLEDGE, "more.md", tmp_path / "more.md")
     documents.add(workspace, from_file.KNOWLEDGE, [more])
-    from_file.look(workspace, file, FileProjectOptions(task="text"))
+    monkeypatch.setattr(document_rows, "MOST_CHARACTERS", 100)
+    for task in ("text", None):  # what is too much is looked at once, too
+        drafted = from_file.look(workspace, file, FileProjectOptions(task=task)).draft
+        assert drafted is not None
+        assert "more than 100 characters" in drafted.proposal.warnings[-1]
     assert search.call_count == 2
     none = from_file.look(workspace, file, FileProjectOptions(document="")).draft
     assert none is not None

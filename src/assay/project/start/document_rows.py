@@ -104,7 +104,7 @@ def find_abstention(examples: Sequence[Example]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class RowTexts:
     """Texts of rows that documents are searched for, drawn evenly, as they are compared."""
 
     inputs: tuple[str, ...]
@@ -112,7 +112,7 @@ class Sought:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DocumentMatches:
     """How many of the inputs stand in a document, and which share of the answers."""
 
     inputs: int
@@ -156,7 +156,7 @@ def read_texts(docs: Path, progress: Progress = SILENT) -> Iterator[str]:
             task.advance()
 
 
-def search(texts: Iterable[str], sought: Sought) -> Found:
+def search(texts: Iterable[str], sought: RowTexts) -> DocumentMatches:
     """Search documents for texts of rows.
 
     Raises:
@@ -174,14 +174,14 @@ def search(texts: Iterable[str], sought: Sought) -> Found:
         find_pairs([(one, one) for one in wanted], known) for wanted in (sought.inputs, answers)
     )
     held = sum(count for place, count in enumerate(answers.values()) if place in there)
-    return Found(len(inputs), held / max(answers.total(), 1))
+    return DocumentMatches(len(inputs), held / max(answers.total(), 1))
 
 
 def propose_by_documents(
     proposal: Proposal,
     examples: Sequence[Example],
     abstain: str | None,
-    search: Callable[[Sought], Found],
+    search: Callable[[RowTexts], DocumentMatches],
 ) -> Proposal:
     """Propose what follows from the rows that stand in the documents, or say that nothing is known.
 
@@ -193,7 +193,7 @@ def propose_by_documents(
     typical = median(len(answer.split()) for answer in answers) if answers else 0
     if proposal.task != "text" or typical > SHORT_WORDS:
         answers = []
-    sought = Sought(tuple(_choose_inputs(examples)), tuple(map(normalise, _sample(answers))))
+    sought = RowTexts(tuple(_choose_inputs(examples)), tuple(map(normalise, _sample(answers))))
     if not sought.inputs and not sought.answers:
         return proposal
     try:

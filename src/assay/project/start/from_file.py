@@ -31,8 +31,8 @@ from assay.project.knowledge import documents
 from assay.project.project import Project
 from assay.project.start.creation import create
 from assay.project.start.document_rows import (
-    Found,
-    Sought,
+    DocumentMatches,
+    RowTexts,
     check_count,
     find_document_column,
 )
@@ -216,7 +216,7 @@ def _look(
 def _draft(
     workspace: Workspace, file: Path, choices: Choices, lines: dict[int, int], progress: Progress
 ) -> Draft:
-    search = partial(_search, _brought(workspace)) if choices.documents else None
+    search = partial(_search, _open_documents(workspace)) if choices.documents else None
     return draft(_slug(file), choices, progress, search=search, lines=lines)
 
 
@@ -233,7 +233,7 @@ def _find_document_column(
 
 
 @dataclass(frozen=True, slots=True)
-class _Brought:
+class _Documents:
     """Documents at one state, in which the same is found whenever it is looked for.
 
     Attributes:
@@ -246,17 +246,33 @@ class _Brought:
     workspace: Workspace = field(compare=False)
 
 
-def _brought(workspace: Workspace) -> _Brought:
+def _open_documents(workspace: Workspace) -> _Documents:
     found = documents.base(workspace, KNOWLEDGE).documents()
-    return _Brought(workspace.root, tuple(document.sha256 for document in found), workspace)
+    return _Documents(workspace.root, tuple(document.sha256 for document in found), workspace)
+
+
+def _search(opened: _Documents, texts: RowTexts) -> DocumentMatches:
+    """As `document_rows.search`, of documents that were brought.
+
+    Raises:
+        DataError: they are too many or too long.
+    """
+    found = _search_once(opened, texts)
+    if isinstance(found, DataError):
+        raise found
+    return found
 
 
 @lru_cache(maxsize=4)
-def _search(brought: _Brought, sought: Sought) -> Found:
-    """Once, however often the page proposes anew: what is typed there changes little of it."""
-    check_count(len(brought.files))
-    texts = documents.base(brought.workspace, KNOWLEDGE).texts()
-    return search_texts(map("\n".join, texts), sought)
+def _search_once(opened: _Documents, texts: RowTexts) -> DocumentMatches | DataError:
+    """Once, however often the page proposes anew: what is typed there changes little of it. What
+    is too much is looked at once, too."""
+    try:
+        check_count(len(opened.files))
+        whole = documents.base(opened.workspace, KNOWLEDGE).texts()
+        return search_texts(map("\n".join, whole), texts)
+    except DataError as error:
+        return error
 
 
 def discard(workspace: Workspace) -> None:

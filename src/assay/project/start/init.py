@@ -36,8 +36,8 @@ from assay.knowledge.sources import sources
 from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
 from assay.project.start.document_rows import (
-    Found,
-    Sought,
+    DocumentMatches,
+    RowTexts,
     find_abstention,
     propose_by_documents,
     read_texts,
@@ -118,7 +118,7 @@ def draft(
     choices: Choices,
     progress: Progress = SILENT,
     *,
-    search: Callable[[Sought], Found] | None = None,
+    search: Callable[[RowTexts], DocumentMatches] | None = None,
     lines: Mapping[int, int] = MappingProxyType({}),
 ) -> Draft:
     """Look at the file and propose.
