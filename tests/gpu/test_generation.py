@@ -54,15 +54,17 @@ def test_a_stream_read_late_is_that_read_at_once_and_no_pass_waits(temperature: 
         24, temperature, 0.9, seed=3, frequency_penalty=0.5, logit_bias={70: 2.0}, logprobs=2
     )
     answers = []
-    for ahead in (False, None):
+    for ahead in (False, True):
         batch = tiny_engine()
         engine = TransformersStreamEngine(
             lambda loaded=batch.loaded: loaded,
             batch.template,
             batch.loaded.tokenizer,
             batch.loaded.context_length,
-            ahead=ahead,
         )
+        engine._load()
+        assert engine.ahead
+        engine.ahead = ahead
         list(engine.complete([70, 71, 72], sampling))  # what is allotted once may wait
         with no_waits():
             pieces = list(engine.complete([70, 71, 72], sampling))

@@ -32,9 +32,12 @@ SAMPLINGS = [
 def _engine(ahead: bool) -> TransformersStreamEngine:
     batch = tiny_engine(stops=12)
     loaded = batch.loaded
-    return TransformersStreamEngine(
-        lambda: loaded, batch.template, loaded.tokenizer, loaded.context_length, ahead=ahead
+    engine = TransformersStreamEngine(
+        lambda: loaded, batch.template, loaded.tokenizer, loaded.context_length
     )
+    engine._load()
+    engine.ahead = ahead
+    return engine
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)

@@ -92,9 +92,6 @@ class TransformersBatchEngine:
         share: False runs every prompt whole, to compare with.
         repeatable: `batch_tokens` holds however much memory is free, so that the same requests go
             through the model in the same batches, and give the same bits, at any other time.
-        ahead: the next pass begins before the tokens of this one are read, so that the device
-            never waits for what is done here; a row that has ended by then is computed once more,
-            and dropped. Not where a grammar needs the token. None: on a GPU.
     """
 
     def __init__(
@@ -106,7 +103,6 @@ class TransformersBatchEngine:
         device: str | None = None,
         share: bool = True,
         repeatable: bool = False,
-        ahead: bool | None = None,
     ) -> None:
         from assay.prefix.decode import SharedDecoder, can_share
         from assay.prefix.plain import PlainDecoder
@@ -118,7 +114,9 @@ class TransformersBatchEngine:
             model = model.get_base_model()
         self.device = device or best_device()
         self.model = model.to(self.device).eval()
-        self.ahead = self.model.device.type == "cuda" if ahead is None else ahead
+        # On a GPU the next pass begins before the tokens of this one are read, so that it never
+        # waits for what is done here; a row that has ended by then is computed once more.
+        self.ahead = self.model.device.type == "cuda"
         self.sharing = share and can_share(self.model)
         self._decoder: Decoder = (
             SharedDecoder(self.model) if self.sharing else PlainDecoder(self.model)

@@ -43,7 +43,6 @@ class TransformersStreamEngine:
             `unload`.
         context_length: tokens that prompt and answer may have together.
         room: held while the model is loaded.
-        ahead: as in `TransformersBatchEngine`.
     """
 
     def __init__(
@@ -54,12 +53,12 @@ class TransformersStreamEngine:
         context_length: int,
         waiting: int = WAITING,
         room: Callable[[], AbstractContextManager[None]] = nullcontext,
-        ahead: bool | None = None,
     ) -> None:
-        self.template, self.context_length, self.ahead = template, context_length, ahead
+        self.template, self.context_length = template, context_length
         self.used = time.monotonic()
         self._read, self._tokenizer, self._room = read, tokenizer, room
         self._model: Any = None
+        self.ahead = False  # until the model is loaded; see `TransformersBatchEngine`
         self._turn = Lock()
         self._places = BoundedSemaphore(waiting + 1)
 
@@ -79,6 +78,7 @@ class TransformersStreamEngine:
                 model = self._read().model.to(best_device()).eval()
                 rows = model.get_output_embeddings().weight.shape[0]
                 self._grammars = Grammars(self._tokenizer, rows, self.template.stop_ids)
+                self.ahead = model.device.type == "cuda"
                 self._model = model
         return model
 
@@ -130,8 +130,7 @@ class TransformersStreamEngine:
             return
         room, most = self.context_length - len(ids), sampling.max_new_tokens
         limit = room if most is None else min(most, room)
-        is_ahead = self.ahead if self.ahead is not None else model.device.type == "cuda"
-        is_ahead = is_ahead and constraint is None
+        is_ahead = self.ahead and constraint is None
         detokenizer = Detokenizer(self._tokenizer, sampling.stop)
         decoder, stopped = PlainDecoder(model), False
         count, logprob = 0, 0.0
