@@ -66,7 +66,7 @@ def test_logits_and_gradients_are_those_of_the_operations(
     counter = CompileCounterWithBackend("aot_eager")
     compile_here(monkeypatch, counter)
     with dynamo.patch(recompile_limit=1):  # torch's own is not enough for large models
-        assert norm.obstacle(model, str(dtype).removeprefix("torch.")) == ""
+        assert norm.find_obstacle(model, str(dtype).removeprefix("torch.")) == ""
         assert counter.frame_count == 2 * kinds
         logits, ours = found("compiled")
     assert counter.frame_count == 2 * kinds

@@ -172,7 +172,7 @@ def _norms(job: TrainingJob, compute: Compute) -> Norms:
         return "operations"
     model = job.loaded.model
     try:
-        why = norm.obstacle(model, compute)
+        why = norm.find_obstacle(model, compute)
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise

@@ -4,7 +4,7 @@ y = x / √(mean x² + ε) · s (Zhang & Sennrich 2019, arXiv:1910.07467). Writt
 operations it takes five passes over memory forward and eight backward, which shows where products
 are fast. On CUDA torch compiles both directions, once for each width and number format. A training
 uses compiled norms if those of its model have given on samples, backward too, what the operations
-give (`obstacle`); else it uses the operations. Either way it keeps to that (`train.choices`).
+give (`find_obstacle`); else it uses the operations. Either way it keeps to that (`train.choices`).
 
 Equal bits after a stop need the same kernel in every process: it is compiled for a sample of one
 size, whatever rows come first, on the threads that run it later (CUDA's backward pass has its own),
@@ -106,11 +106,11 @@ class RmsNorm:
                     "fine_tune.seed, which begins anew.",
                 )
             by = compiled()
-        y: Tensor = _Normalised.apply(x, self, by)  # type: ignore[no-untyped-call]
+        y: Tensor = _Normalisation.apply(x, self, by)  # type: ignore[no-untyped-call]
         return y
 
 
-class _Normalised(torch.autograd.Function):
+class _Normalisation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, norm: RmsNorm, by: Directions) -> Tensor:
         y, root = by.forward(x, norm.scale_d, norm.eps, norm.dtype or x.dtype)
@@ -134,7 +134,7 @@ def parts_of(module: nn.Module) -> tuple[Tensor, float] | None:
     return weight, eps
 
 
-def obstacle(model: nn.Module, compute: str) -> str:
+def find_obstacle(model: nn.Module, compute: str) -> str:
     """Why norms of `model` cannot be compiled for a training in `compute`; empty if they can be.
 
     Every kind of norm that the training may have is compiled here.
@@ -193,7 +193,7 @@ def _both(norm: RmsNorm, by: Directions, x: Tensor, grad: Tensor) -> tuple[Tenso
     x = x.detach().requires_grad_()
     # Activation checkpointing counts, by its own hooks, what is saved.
     with torch.enable_grad(), saved_tensors_hooks(lambda t: t, lambda t: t):
-        y: Tensor = _Normalised.apply(x, norm, by)  # type: ignore[no-untyped-call]
+        y: Tensor = _Normalisation.apply(x, norm, by)  # type: ignore[no-untyped-call]
         (d_x,) = torch.autograd.grad(y, x, grad)
     return y.detach(), d_x
 

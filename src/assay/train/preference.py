@@ -58,8 +58,10 @@ class PairObjective:
     def __call__(self, logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
         """Loss of `units`, each a pair, whose rows have the log-probabilities `logps_r`."""
         chosen, rejected = logps_r.view(-1, 2).unbind(1)
-        reference = beside(logps_r, [unit.reference or (0.0, 0.0) for unit in units])
-        tokens = beside(logps_r, [[row.trained_tokens for row in unit.rows] for unit in units])
+        reference = numbers_like(logps_r, [unit.reference or (0.0, 0.0) for unit in units])
+        tokens = numbers_like(
+            logps_r, [[row.trained_tokens for row in unit.rows] for unit in units]
+        )
         known = PairLogps(chosen, rejected, *reference.unbind(1), *tokens.unbind(1))
         losses = self.loss(known, self.beta)
         return (losses * weights(losses, units)).sum()
@@ -67,10 +69,10 @@ class PairObjective:
 
 def weights(losses: Tensor, units: Sequence[Unit]) -> Tensor:
     """The factors of the units' losses, [units]."""
-    return beside(losses, [unit.rows[0].weight for unit in units])
+    return numbers_like(losses, [unit.rows[0].weight for unit in units])
 
 
-def beside(like: Tensor, values: Sequence[Any]) -> Tensor:
+def numbers_like(like: Tensor, values: Sequence[Any]) -> Tensor:
     """Numbers on the device and of the type of `like`; what it is computing is not waited for."""
     import torch
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from assay.config import FineTune
 from assay.errors import DataError
 from assay.train.methods.spec import MethodSpec
-from assay.train.preference import beside, weights
+from assay.train.preference import numbers_like, weights
 from assay.train.sequences import TrainingSequence, Unit
 from assay.train.units import Thumb
 
@@ -58,8 +58,8 @@ class ThumbObjective:
     def __call__(self, logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
         """Loss of `units`, each a `Thumb`, whose rows have the log-probabilities `logps_r`."""
         thumbs = _thumbs(units)
-        ratios = logps_r - beside(logps_r, [_reference(thumb)[0] for thumb in thumbs])
-        liked = beside(logps_r, [thumb.desirable for thumb in thumbs]).bool()
+        ratios = logps_r - numbers_like(logps_r, [_reference(thumb)[0] for thumb in thumbs])
+        liked = numbers_like(logps_r, [thumb.desirable for thumb in thumbs]).bool()
         losses = loss(ratios, liked, self.shift, self.beta, self.up, self.down)
         return (losses * weights(losses, units)).sum()
 
@@ -83,7 +83,7 @@ def objective(settings: FineTune, train: Sequence[Unit]) -> ObjectiveOf:
         thumbs = _thumbs(units)
         rows = [thumb.measured[-1] for thumb in thumbs]
         moved = sequence_logps(model, rows, settings.tokens_per_pass)
-        ratios = moved - beside(moved, [_reference(thumb)[1] for thumb in thumbs])
+        ratios = moved - numbers_like(moved, [_reference(thumb)[1] for thumb in thumbs])
         return ThumbObjective(settings.beta, shift_of(ratios), up, down)
 
     return of_step
