@@ -45,7 +45,8 @@ def _as_plain(value: Any) -> Any:
 
 
 DAY = len("2026-11-28")
-"""A date is broken behind its day alone, where there is room for that."""
+"""A date is broken behind its day alone, in a terminal of `WIDE` characters or more: in a narrow
+one other columns would be lost for it."""
 WIDE = 80
 
 
