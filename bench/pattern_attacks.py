@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
@@ -14,15 +15,29 @@ _ENDS = ("", "\x00", "\n", "a")
 _FLAGS = re.IGNORECASE | re.VERBOSE | re.DOTALL | re.MULTILINE
 
 
-def attacks(pattern: Any, length: int) -> list[str]:
-    """Texts of about `length` characters, from the pattern's own parts and a stock of signs."""
-    made: dict[str, None] = {}
-    for before, body in _parts(pattern):
+@dataclass(frozen=True)
+class Attack:
+    """A text of any length: a start, a unit repeated until the length is reached, an end."""
+
+    start: str
+    unit: str
+    end: str
+
+    def text(self, length: int) -> str:
+        """About `length` characters, with the unit at least once."""
+        times = max(1, (length - len(self.start)) // len(self.unit))
+        return self.start + self.unit * times + self.end
+
+
+def attacks(pattern: Any, length: int) -> list[Attack]:
+    """Attacks from the pattern's own parts and a stock of signs: one for each text of `length`."""
+    by_text: dict[str, Attack] = {}
+    for before, body in sorted(_parts(pattern)):
         for unit, start in ((body, before), (before + body, ""), (before, "")):
-            if unit:
-                pumped = start + unit * max(1, (length - len(start)) // len(unit))
-                made |= dict.fromkeys(pumped + end for end in _ENDS)
-    return list(made)
+            for end in _ENDS if unit else ():
+                attack = Attack(start, unit, end)
+                by_text.setdefault(attack.text(length), attack)
+    return list(by_text.values())
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ import assay
 from assay.evaluate.graders import plain
 from assay.generate.classical import WORD
 from assay.generate.remote import redaction
-from pattern_attacks import attacks
+from pattern_attacks import Attack, attacks
 
 SOURCE = Path(assay.__file__).parent
 LENGTH = 3000
@@ -250,44 +251,46 @@ def slowest(use: Use, length: int = LENGTH) -> list[Growth]:
     """The attacks that took longer than the floor, one of each method, the fastest growing."""
     found = []
     for method in use.methods:
-        slow: list[tuple[float, int]] = []
-        for number, text in _suspects(use, method, attacks(use.pattern, length)):
-            if (seconds := _seconds(use, method, text)) > FLOOR_S:
-                slow.append((seconds, number))
+        slow: list[tuple[float, Attack]] = []
+        for attack in _suspects(use, method, length):
+            if (seconds := _seconds(use, method, attack.text(length))) > FLOOR_S:
+                slow.append((seconds, attack))
             if seconds > _CERTAIN * FLOOR_S:
                 break
-        grown = [_confirmed(use, method, number, length) for _, number in sorted(slow)[-3:]]
+        slowest_first = sorted(slow, key=itemgetter(0), reverse=True)
+        grown = [_confirmed(use, method, attack, length) for _, attack in slowest_first[:3]]
         if grown:
             found.append(max(grown, key=lambda growth: growth.exponent))
     return found
 
 
-def _suspects(use: Use, method: str, texts: list[str]) -> Iterator[tuple[int, str]]:
-    """Texts and their numbers, without those that together take less than the floor."""
-    for first in range(0, len(texts), _TOGETHER):
-        some = texts[first : first + _TOGETHER]
-        if _seconds(use, method, *some) > FLOOR_S:
-            yield from enumerate(some, first)
+def _suspects(use: Use, method: str, length: int) -> Iterator[Attack]:
+    """The pattern's attacks, without those that together take less than the floor."""
+    found = attacks(use.pattern, length)
+    for first in range(0, len(found), _TOGETHER):
+        some = found[first : first + _TOGETHER]
+        if _seconds(use, method, *(attack.text(length) for attack in some)) > FLOOR_S:
+            yield from some
 
 
-def _confirmed(use: Use, method: str, number: int, length: int) -> Growth:
+def _confirmed(use: Use, method: str, attack: Attack, length: int) -> Growth:
     """Measured again where it grows too fast: other work slows single runs down, too."""
-    least = _growth(use, method, number, length)
+    least = _growth(use, method, attack, length)
     for _ in range(5):
         if not least.too_fast:
             break
-        again = _growth(use, method, number, length).seconds
+        again = _growth(use, method, attack, length).seconds
         shared = tuple(map(min, least.seconds, again))
         rest = max(least.seconds, again, key=len)[len(shared) :]
         least = replace(least, seconds=(*shared, *rest))
     return least
 
 
-def _growth(use: Use, method: str, number: int, length: int) -> Growth:
-    """The same attack at three lengths: they are made in the same order at each."""
+def _growth(use: Use, method: str, attack: Attack, length: int) -> Growth:
+    """The attack at three lengths."""
     seconds = []
     for times in (1, 2, 4):
-        text = attacks(use.pattern, length * times)[number]
+        text = attack.text(length * times)
         runs = (_seconds(use, method, text) for _ in range(3))
         seconds.append(min(takewhile(math.isfinite, runs), default=math.inf))
         if math.isinf(seconds[-1]):
