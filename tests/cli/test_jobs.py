@@ -52,6 +52,7 @@ def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
         ("--kind fine-tune --except fine-tune", "no kind of job is left"),
         ("--consent", "are for Ray"),
         ("--workers 2", "are for Ray"),
+        ("--gpu", "are for Ray"),
         ("--on ray --kind fine-tune", "for a worker of this machine"),
     ):
         with pytest.raises(UsageError, match=refused):

@@ -17,8 +17,10 @@ from assay.errors import ConfigError
 from assay.jobs import cluster_workers, queue
 from assay.jobs.cluster_workers import ClusterSupervisor, JobWork
 from assay.jobs.fine_tuning import CHECK, TRAIN
+from assay.models import device
 from assay.place.workers import News, WorkerLostError, WorkStoppedError
 from assay.progress import SILENT
+from assay.project.jobs import on_cluster
 from assay.project.jobs.on_cluster import work_on_cluster
 from assay.project.workspace import Workspace
 from assay.store.store import Store
@@ -151,3 +153,14 @@ def test_a_worker_has_a_folder_that_names_the_state_and_puts_its_job_back(
 def test_a_state_that_other_machines_do_not_reach_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="every machine reaches"):
         work_on_cluster(Workspace(tmp_path), Place(on="ray"), SILENT, consent=True)
+
+
+def test_a_gpu_is_asked_of_a_machine_that_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(on_cluster, "_files_of", lambda _: {})
+    monkeypatch.setattr(device, "best_device", lambda: "cpu")
+    place = Place(on="ray", workers=1)
+    with pytest.raises(ConfigError, match="no GPU"):
+        work_on_cluster(Workspace(tmp_path), place, SILENT, consent=True, gpu=True)

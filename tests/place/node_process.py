@@ -21,7 +21,7 @@ def main(cluster: str, host: str, folder: str) -> None:
         gcs_address=cluster,
         node_ip_address=host,
         num_cpus=1,
-        num_gpus=0,
+        num_gpus=1,  # Ray believes it
         object_store_memory=STORE_BYTES,
         temp_dir=folder,
         include_log_monitor=False,

@@ -130,7 +130,7 @@ def work() -> list[int]:
         if len(ended) == 4:
             cut()
 
-    with workers.workers(2, 1, SILENT) as found:
+    with workers.workers(2, 1, 0, SILENT) as found:
         found.stay_unless(agreed=True)
         found.run([Nap(number) for number in range(12)], lambda index, event: None, end)
     return ended

@@ -54,6 +54,7 @@ from assay.models.load import load
 from assay.models.versions import list_versions
 from assay.place.ray import ranks as ray_ranks
 from assay.place.ray import workers as ray_workers
+from assay.place.workers import Tell
 from assay.progress import SILENT, Progress, Task
 from assay.project.jobs.on_cluster import work_on_cluster
 from assay.project.knowledge import documents
@@ -381,7 +382,7 @@ def test_a_fine_tuning_job_is_done_on_another_machine_though_the_first_of_them_d
 
     def start(_: Any, *, may_leave: bool) -> Any:
         assert may_leave
-        return ray_workers._Worker(1, there)
+        return ray_workers._Worker(1, 0, there)
 
     monkeypatch.setattr(ray_workers._Cluster, "start", start)
     root = tmp_path / "served"
@@ -430,6 +431,31 @@ def test_a_fine_tuning_job_is_done_on_another_machine_though_the_first_of_them_d
     assert "Its worker ended unexpectedly; queued again." in said
     assert not (root / ".assay" / "versions").exists()
     assert [version.id for version in list_versions(store)]
+    assert ended()
+
+
+class SeenGpus:
+    """Tells which GPUs a process sees."""
+
+    kept_bytes = 0
+
+    def run(self, tell: Tell) -> str | None:
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(("gpus", "seen"), [(0, ""), (1, "0")])
+def test_a_process_sees_the_gpus_that_it_has_asked_for(node: Node, gpus: int, seen: str) -> None:
+    """Ray itself leaves all of its machine in sight of a process that has asked for none."""
+    worker = ray_workers._Worker(1, gpus, {f"node:{node.host}": 0.001})
+    wait_until(lambda: worker.ready, "it does not start")
+    worker.begin(SeenGpus())
+    news = worker.news()
+    deadline = time.monotonic() + PATIENCE_S
+    while not news.done and time.monotonic() < deadline:
+        time.sleep(0.05)
+        news = worker.news()
+    worker.kill()
+    assert (news.done, news.result, news.error) == (True, seen, None)
     assert ended()
 
 

@@ -234,11 +234,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Place, Workpla
 
         def open_(place: Place, workplace: Workplace) -> LazyWorkers:
             @contextmanager
-            def workers(count: int, threads: int, progress: Progress) -> Iterator[Workers]:
+            def workers(
+                count: int, threads: int, gpus: int, progress: Progress
+            ) -> Iterator[Workers]:
                 yield Workers(workplace, count, progress)
 
             monkeypatch.setattr(ray_workers, "workers", workers)
-            return LazyWorkers(place, SILENT, stack)
+            return LazyWorkers(place, 0, SILENT, stack)
 
         yield open_
 
@@ -296,7 +298,7 @@ def test_workers_without_consent_are_bound_to_this_machine_and_what_was_told_sta
 
     def options(**given: Any) -> Any:
         asked.append(given)
-        return SimpleNamespace(remote=Actor)
+        return SimpleNamespace(remote=lambda gpus: Actor())
 
     def get(reference: str) -> Any:
         if reference == "told":
@@ -314,7 +316,7 @@ def test_workers_without_consent_are_bound_to_this_machine_and_what_was_told_sta
     )
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
-    cluster = ray_workers._Cluster(1)
+    cluster = ray_workers._Cluster(1, 0)
     assert list(cluster.elsewhere()) == ["10.0.0.3"]
     cluster.start(may_leave=False)
     worker = cluster.start(may_leave=True)

@@ -125,6 +125,9 @@ def worker(
             help="On Ray: files of jobs, of all projects, may go to other machines of the cluster.",
         ),
     ] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="On Ray: each job asks for a GPU, to train on it.")
+    ] = False,
 ) -> None:
     """Run jobs from the queue, one at a time, until stopped. `assay serve` runs its own workers.
 
@@ -134,8 +137,8 @@ def worker(
     if on == "here":
         from assay.project.jobs import work
 
-        if workers or consent:
-            raise UsageError("--workers and --consent are for Ray.", fix="Add --on ray.")
+        if workers or consent or gpu:
+            raise UsageError("--workers, --consent and --gpu are for Ray.", fix="Add --on ray.")
         work(workspace, kind, except_, job=job, watched=watched)
         return
     from assay.project.jobs.on_cluster import work_on_cluster
@@ -146,7 +149,7 @@ def worker(
             fix="Leave them out: --on ray does fine-tuning jobs, and no others.",
         )
     place = place_of(workspace, on, workers)
-    work_on_cluster(workspace, place, Terminal(), consent=consent)
+    work_on_cluster(workspace, place, Terminal(), consent=consent, gpu=gpu)
 
 
 def _say(job: Job) -> None:

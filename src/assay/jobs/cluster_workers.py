@@ -145,7 +145,8 @@ class ClusterSupervisor:
             self._roomless = time.monotonic()
             log.warning(
                 "the cluster has no room yet for %d more workers, each with as many processors as "
-                "this machine has threads (OMP_NUM_THREADS sets another number)",
+                "this machine has threads (OMP_NUM_THREADS sets another number), and with --gpu a "
+                "GPU",
                 len(self._starting),
             )
         if not self._starting:

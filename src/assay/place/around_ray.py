@@ -67,3 +67,9 @@ def ignore_interrupts() -> None:
     """In a process of the cluster: Ctrl-C is for the one that the user has started."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def hide_gpus() -> None:
+    """In a process of the cluster that has asked for no GPU: Ray leaves those of its machine in
+    sight, so that every such process would take the first one."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -59,8 +59,8 @@ class LazyWorkers:
         count: how many there will be.
     """
 
-    def __init__(self, place: Place, progress: Progress, stack: ExitStack) -> None:
-        self._place, self._progress, self._stack = place, progress, stack
+    def __init__(self, place: Place, gpus: int, progress: Progress, stack: ExitStack) -> None:
+        self._place, self._gpus, self._progress, self._stack = place, gpus, progress, stack
         self._workers: Workers | None = None
         self.count = place.at_once
 
@@ -127,13 +127,17 @@ class LazyWorkers:
             check_ray_installed()
             from assay.place.ray.workers import workers
 
-            opened = workers(self.count, self.threads, self._progress)
+            opened = workers(self.count, self.threads, self._gpus, self._progress)
             self._workers = self._stack.enter_context(opened)
         return self._workers
 
 
 @contextmanager
-def workers_of(place: Place, progress: Progress) -> Iterator[LazyWorkers | None]:
-    """Workers for as long as the block lasts; None where the place has none."""
+def workers_of(place: Place, progress: Progress, *, gpus: int = 0) -> Iterator[LazyWorkers | None]:
+    """Workers for as long as the block lasts; None where the place has none.
+
+    Args:
+        gpus: that each of them asks the cluster for.
+    """
     with ExitStack() as stack:
-        yield LazyWorkers(place, progress, stack) if place.at_once else None
+        yield LazyWorkers(place, gpus, progress, stack) if place.at_once else None

@@ -6,15 +6,21 @@ import threading
 from collections import deque
 from typing import Any
 
-from assay.place.around_ray import ignore_interrupts
+from assay.place.around_ray import hide_gpus, ignore_interrupts
 from assay.place.workers import WorkItem, WorkStoppedError
 
 
 class WorkerProcess:
-    """Does the work; called from two threads, one of them at the work."""
+    """Does the work; called from two threads, one of them at the work.
 
-    def __init__(self) -> None:
+    Args:
+        gpus: how many the process has asked the cluster for.
+    """
+
+    def __init__(self, gpus: int) -> None:
         ignore_interrupts()
+        if not gpus:
+            hide_gpus()
         self._told: deque[object] = deque()
         self._stopped = threading.Event()
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from assay.errors import AssayError, ConfigError, first_line
 from assay.place.around_ray import ray_variables, signals_kept
-from assay.place.processes import ADDRESS, check_processors
+from assay.place.processes import ADDRESS, check_gpus, check_processors
 from assay.place.workers import WorkerLostError
 from assay.progress import Progress
 
@@ -27,12 +27,15 @@ STORE_BYTES = 256 * 2**20
 
 
 @contextmanager
-def cluster(processes: int, setting: str, threads: int, progress: Progress) -> Iterator[None]:
+def cluster(
+    processes: int, setting: str, threads: int, progress: Progress, *, gpus: int = 0
+) -> Iterator[None]:
     """A cluster to be connected to, the one of RAY_ADDRESS or of this machine alone.
 
     Args:
         setting: of `place`, that says how many processes.
         threads: of each of them.
+        gpus: of each of them.
     """
     import ray
 
@@ -43,14 +46,20 @@ def cluster(processes: int, setting: str, threads: int, progress: Progress) -> I
             yield
     else:
         check_processors(processes, setting)
+        if gpus:
+            check_gpus()
         progress.say(f"Starting Ray on this machine for {processes} processes.")
-        with local_cluster(processes * threads):
+        with local_cluster(processes * threads, gpus=None if gpus else 0):
             yield
 
 
 @contextmanager
-def local_cluster(processors: int) -> Iterator[None]:
-    """A cluster of this machine that nobody else reaches; nothing of it is left afterwards."""
+def local_cluster(processors: int, *, gpus: int | None = 0) -> Iterator[None]:
+    """A cluster of this machine that nobody else reaches; nothing of it is left afterwards.
+
+    Args:
+        gpus: None: those that Ray finds.
+    """
     folder = tempfile.mkdtemp(prefix="assay-ray-", dir="/tmp")  # a socket's path must be short
     try:
         with ray_variables():
@@ -64,7 +73,7 @@ def local_cluster(processors: int) -> Iterator[None]:
                     ray.init(
                         address="local",
                         num_cpus=processors,
-                        num_gpus=0,
+                        num_gpus=gpus,
                         object_store_memory=STORE_BYTES,
                         include_dashboard=False,
                         log_to_driver=False,

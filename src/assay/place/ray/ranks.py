@@ -11,7 +11,7 @@ from typing import Any
 
 from assay.config import CONFIG_FILE, Place
 from assay.errors import AssayError, ConfigError, first_line
-from assay.place.around_ray import ignore_interrupts
+from assay.place.around_ray import hide_gpus, ignore_interrupts
 from assay.place.processes import Follower, Processes, Task, check_agreed, elsewhere
 from assay.place.ranks import GlooRank, RankLostError, Ranks, first_store, listening, other_store
 from assay.place.ray.cluster import cluster, on_node, value
@@ -125,6 +125,7 @@ class _Rank:
 
     def __init__(self) -> None:
         ignore_interrupts()
+        hide_gpus()
 
     def prepare(self, make: Callable[[Task], Follower], task: Task) -> None:
         """Load what is needed before the first step."""

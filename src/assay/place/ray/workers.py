@@ -14,10 +14,15 @@ from assay.progress import Progress
 
 
 @contextmanager
-def workers(count: int, threads: int, progress: Progress) -> Iterator[Workers]:
-    """Workers of the cluster at hand, or of one that is started, see `opening.LazyWorkers`."""
-    with cluster(count, "workers", threads, progress):
-        found = Workers(_Cluster(threads), count, progress)
+def workers(count: int, threads: int, gpus: int, progress: Progress) -> Iterator[Workers]:
+    """Workers of the cluster at hand, or of one that is started, see `opening.LazyWorkers`.
+
+    Args:
+        threads: of each.
+        gpus: of each.
+    """
+    with cluster(count, "workers", threads, progress, gpus=gpus):
+        found = Workers(_Cluster(threads, gpus), count, progress)
         try:
             yield found
         finally:
@@ -27,10 +32,11 @@ def workers(count: int, threads: int, progress: Progress) -> Iterator[Workers]:
 class _Cluster:
     """The one that this process is connected to, as workers are had from it."""
 
-    def __init__(self, processors: int) -> None:
+    def __init__(self, processors: int, gpus: int) -> None:
         import ray
 
-        self._processors, self._host = processors, ray.util.get_node_ip_address()
+        self._processors, self._gpus = processors, gpus
+        self._host = ray.util.get_node_ip_address()
 
     def elsewhere(self) -> list[str]:
         import ray
@@ -38,7 +44,8 @@ class _Cluster:
         return elsewhere(ray.nodes(), self._host)
 
     def start(self, *, may_leave: bool) -> _Worker:
-        return _Worker(self._processors, {} if may_leave else on_node(self._host))
+        where = {} if may_leave else on_node(self._host)
+        return _Worker(self._processors, self._gpus, where)
 
     def wait(self, workers: Sequence[Any], seconds: float) -> None:
         import ray
@@ -50,17 +57,18 @@ class _Cluster:
 class _Worker:
     """A process of the cluster, see `workers.Worker`."""
 
-    def __init__(self, processors: int, resources: dict[str, float]) -> None:
+    def __init__(self, processors: int, gpus: int, resources: dict[str, float]) -> None:
         import ray
 
         kind = ray.remote(WorkerProcess)
         self._actor: Any = kind.options(
             num_cpus=processors,
+            num_gpus=gpus,
             resources=resources,
             max_restarts=0,
             max_concurrency=2,
             scheduling_strategy="SPREAD",
-        ).remote()
+        ).remote(gpus)
         self._started = False
         self.end: Any = self._actor.is_there.remote()
         """What `_Cluster.wait` waits for; None: nothing is done."""

@@ -15,20 +15,21 @@ from assay.store.object_place import objects_of
 
 
 def work_on_cluster(
-    workspace: Workspace, place: Place, progress: Progress, *, consent: bool
+    workspace: Workspace, place: Place, progress: Progress, *, consent: bool, gpu: bool = False
 ) -> None:
     """Have fine-tuning jobs done on a cluster until SIGINT or SIGTERM comes.
 
     Args:
         place: on Ray, with workers.
         consent: whether files of jobs, of all projects, may go to other machines of the cluster.
+        gpu: whether each job asks the cluster for a GPU, to train on it.
 
     Raises:
         ConfigError: the state is not where other machines reach it, Ray is not installed or cannot
             be reached, or jobs would leave this machine without consent.
     """
     files = _files_of(workspace)
-    with ending_on_signals(), workers_of(place, progress) as workers:
+    with ending_on_signals(), workers_of(place, progress, gpus=int(gpu)) as workers:
         if workers is None:
             raise ConfigError(
                 "jobs are shared out whole, and ranks share each training.",
