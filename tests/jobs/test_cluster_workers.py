@@ -17,7 +17,6 @@ from assay.errors import ConfigError
 from assay.jobs import cluster_workers, queue
 from assay.jobs.cluster_workers import ClusterSupervisor, JobWork
 from assay.jobs.fine_tuning import CHECK, TRAIN
-from assay.models import device
 from assay.place.workers import News, WorkerLostError, WorkStoppedError
 from assay.progress import SILENT
 from assay.project.jobs import on_cluster
@@ -160,7 +159,7 @@ def test_a_gpu_is_asked_of_a_machine_that_has_none(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(on_cluster, "_files_of", lambda _: {})
-    monkeypatch.setattr(device, "best_device", lambda: "cpu")
+    monkeypatch.setattr(on_cluster, "best_device", lambda: "cpu")
     place = Place(on="ray", workers=1)
     with pytest.raises(ConfigError, match="no GPU"):
         work_on_cluster(Workspace(tmp_path), place, SILENT, consent=True, gpu=True)

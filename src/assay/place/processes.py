@@ -95,22 +95,6 @@ def check_processors(processes: int, setting: str) -> None:
         )
 
 
-def check_gpus() -> None:
-    """Refuse work on GPUs where the cluster is this machine and it has none.
-
-    Raises:
-        ConfigError: it has none that torch can use.
-    """
-    from assay.models.device import best_device
-
-    if best_device() == "cpu":
-        raise ConfigError(
-            "this machine has no GPU that torch can use, and is the whole cluster.",
-            fix=f"Leave --gpu out, or start a cluster of machines with GPUs and name it in "
-            f"{ADDRESS}. `assay doctor` says what this machine has.",
-        )
-
-
 _ROWS = "rows of train and validation, with their answers,"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from assay.errors import AssayError, ConfigError, first_line
 from assay.place.around_ray import ray_variables, signals_kept
-from assay.place.processes import ADDRESS, check_gpus, check_processors
+from assay.place.processes import ADDRESS, check_processors
 from assay.place.workers import WorkerLostError
 from assay.progress import Progress
 
@@ -46,8 +46,6 @@ def cluster(
             yield
     else:
         check_processors(processes, setting)
-        if gpus:
-            check_gpus()
         progress.say(f"Starting Ray on this machine for {processes} processes.")
         with local_cluster(processes * threads, gpus=None if gpus else 0):
             yield

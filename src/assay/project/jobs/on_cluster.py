@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from assay.config import CONFIG_FILE, STATE_FOLDER, Place
 from assay.errors import ConfigError
 from assay.jobs.cluster_workers import ClusterSupervisor
 from assay.jobs.service import ending_on_signals
+from assay.models.device import best_device
 from assay.place.opening import workers_of
+from assay.place.processes import ADDRESS
 from assay.progress import Progress
 from assay.project.workspace import Workspace
 from assay.quantities import say_count
@@ -29,6 +33,8 @@ def work_on_cluster(
             be reached, or jobs would leave this machine without consent.
     """
     files = _files_of(workspace)
+    if gpu:
+        _check_gpu()
     with ending_on_signals(), workers_of(place, progress, gpus=int(gpu)) as workers:
         if workers is None:
             raise ConfigError(
@@ -48,6 +54,15 @@ def work_on_cluster(
             f"At most {say_count(found.count, 'job is', 'jobs are')} done at once. Ctrl-C ends it."
         )
         supervisor.run()
+
+
+def _check_gpu() -> None:
+    if not os.environ.get(ADDRESS) and best_device() == "cpu":
+        raise ConfigError(
+            "this machine has no GPU that torch can use, and is the whole cluster.",
+            fix=f"Leave --gpu out, or start a cluster of machines with GPUs and name it in "
+            f"{ADDRESS}. `assay doctor` says what this machine has.",
+        )
 
 
 def _files_of(workspace: Workspace) -> dict[str, str]:
