@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, make_url, text
 from tests.databases import PostgresServer
 
 from assay.errors import StoreError
+from assay.store.locks import LockHeldError, in_use, is_in_use, lock_at_once
 from assay.store.store import Store
 
 HOLD = """
@@ -65,6 +66,48 @@ def test_one_process_has_a_lock_and_who_waits_has_it_when_that_is_killed(
     assert waits == [True, True]
 
 
+def test_a_lock_that_is_not_waited_for(database: str, tmp_path: Path) -> None:
+    there = tmp_path / ("there" if database.startswith("postgresql") else "here")
+    one, two = Store(tmp_path / "here", database), Store(there, database)
+    with one.lock("x.lock"):
+        for store in (one, two):
+            with pytest.raises(LockHeldError), lock_at_once(store, "x.lock"):
+                pytest.fail("two have it")
+
+    def take() -> bool:
+        with lock_at_once(one, "x.lock", within=60):
+            return True
+
+    with ThreadPoolExecutor(1) as pool:
+        with lock_at_once(two, "x.lock"):
+            taken = pool.submit(take)
+            time.sleep(0.2)
+            assert not taken.done()
+        assert taken.result(timeout=60)
+
+
+def test_what_is_in_use_is_known_on_other_machines_until_its_process_ends(
+    tmp_path: Path, empty_postgres: str
+) -> None:
+    """Nor does a server end it that ends who is idle; where the server goes away, so does it, and
+    nobody is told."""
+    name = make_url(empty_postgres).database
+    with Store(tmp_path / "a", empty_postgres).engine.begin() as connection:
+        limit = f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = 100"
+        connection.execute(text(limit))
+    one, two = (Store(tmp_path / name, empty_postgres) for name in "ab")
+    assert not is_in_use(two, "x")
+    with in_use(one, "x"):
+        with in_use(one, "x"), in_use(two, "x"):  # several at once
+            pass
+        time.sleep(0.5)
+        assert is_in_use(one, "x")
+        assert is_in_use(two, "x")
+        assert not is_in_use(two, "y")
+        cut(two)
+        assert not is_in_use(two, "x")
+
+
 def test_locks_of_two_schemas_are_two(tmp_path: Path, empty_postgres: str) -> None:
     first, second = (Store(tmp_path / name, empty_postgres, schema=name) for name in ("a", "b"))
     waits: list[str] = []
@@ -98,12 +141,17 @@ def test_the_lock_of_a_machine_that_vanished_ends_in_minutes(
 
 def test_a_lock_that_the_server_has_taken_away_is_told(tmp_path: Path, empty_postgres: str) -> None:
     store = Store(tmp_path, empty_postgres, schema="a")
-    with pytest.raises(StoreError), store.lock("x"), store.engine.begin() as connection:
-        connection.execute(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
-            )
-        )
+    with pytest.raises(StoreError), store.lock("x"):
+        cut(store)
     with store.lock("x"):
         pass
+
+
+def cut(store: Store) -> None:
+    """End all connections to a database but one."""
+    query = (
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    with store.engine.begin() as connection:
+        connection.execute(text(query))

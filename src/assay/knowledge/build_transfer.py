@@ -11,12 +11,13 @@ from assay.errors import NotFoundError
 from assay.knowledge import records
 from assay.knowledge.build import Builder
 from assay.knowledge.build_archives import find_path, path_of
-from assay.knowledge.lock import BusyError, locked_at_once
+from assay.knowledge.lock import lock_of
 from assay.knowledge.records import Build
 from assay.knowledge.shared_builds import bring_build, files_of, tables_at
 from assay.knowledge.table import FOLDER, IndexBrokenError, base_folder, erase
 from assay.progress import Progress
 from assay.store import archives, unnamed_objects
+from assay.store.locks import LockHeldError, lock_at_once
 from assay.store.objects import damaged
 from assay.store.store import Store
 
@@ -35,7 +36,7 @@ def sweep(store: Store) -> None:
     here = [folder for folder in (store.folder / FOLDER).glob("*") if folder.is_dir()]
     known = records.base_ids(store)  # after it: a new one has its row before its folder
     for base in known:
-        with suppress(BusyError, NotFoundError), locked_at_once(store, base):
+        with suppress(LockHeldError, NotFoundError), lock_at_once(store, lock_of(base)):
             if not records.has_base(store, base):
                 continue  # deleted meanwhile
             for build in records.builds_of(store, base):

@@ -24,13 +24,14 @@ from sqlalchemy import ColumnElement, false, or_, select, update
 from assay.errors import AssayError, NotFoundError, StateError
 from assay.knowledge import records, retention
 from assay.knowledge.build_archives import path_of
-from assay.knowledge.lock import BusyError, locked_at_once
+from assay.knowledge.lock import lock_of
 from assay.knowledge.records import COPY, PINNED, Build, Document
 from assay.knowledge.shared_builds import tables_at, texts_at
 from assay.knowledge.table import base_folder
 from assay.store import archives, unnamed_objects
 from assay.store.archives import Archive
 from assay.store.erasure import overwrite, scrub
+from assay.store.locks import LockHeldError, lock_at_once
 from assay.store.store import Store
 from assay.store.tables import KnowledgeBaseRow, KnowledgeBuildRow
 from assay.store.tables.clock import database_time
@@ -193,9 +194,9 @@ def unpin(store: Store, name: str) -> bool:
     is_done = True
     for base in bases:
         try:
-            with locked_at_once(store, base):
+            with lock_at_once(store, lock_of(base)):
                 _unpin(store, base, name)
-        except BusyError:
+        except LockHeldError:
             is_done = False
         except NotFoundError:
             pass

@@ -18,7 +18,7 @@ from functools import partial
 from sqlalchemy import Connection, func, select
 
 from assay.errors import StateError
-from assay.store.store import IN_USE, NO_LIMITS, Store, lock_key, unusable
+from assay.store.store import IN_USE, Store, lift_limits, lock_key, unusable
 
 _TRIES, _PAUSE_S = 10, 0.2
 """For the end of a command that another one has just been."""
@@ -48,8 +48,7 @@ def exclusive_connection(store: Store) -> Iterator[Connection]:
             connection.commit()
             # One view of all tables, also against somebody who changes rows by hand.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            limits = (func.set_config(*limit, True) for limit in NO_LIMITS.items())
-            connection.execute(select(*limits))
+            lift_limits(connection)
         yield connection
 
 

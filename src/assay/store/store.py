@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     ExceptionContext,
+    case,
     create_engine,
     event,
     func,
@@ -51,7 +52,7 @@ _REACH = {
 }
 """After how long a server that has gone silent counts as away, as libpq names it: the system's own
 limits are many minutes. A Unix socket ignores it."""
-NO_LIMITS = {
+_NO_LIMITS = {
     # It is idle while its block is busy, and waits for long, as a server may forbid.
     "idle_in_transaction_session_timeout": "0",
     "lock_timeout": "0",
@@ -189,8 +190,7 @@ class Store:
         key = lock_key(self.schema, name)
         try:
             with self.engine.begin() as connection:
-                limits = (func.set_config(*limit, True) for limit in NO_LIMITS.items())
-                connection.execute(select(*limits))
+                lift_limits(connection)
                 if not connection.scalar(select(func.pg_try_advisory_xact_lock(key))):
                     if not waited:
                         waiting()
@@ -296,6 +296,14 @@ def make_engine(url: str | URL, schema: str | None = None, password: str | None 
                 connection.execute(pragma)
 
     return engine
+
+
+def lift_limits(connection: Connection) -> None:
+    """Let a transaction be idle and wait for hours, also where the server limits that."""
+    limits = [func.set_config(*limit, True) for limit in _NO_LIMITS.items()]
+    name = "transaction_timeout"  # PostgreSQL 17 has it first
+    is_known = func.current_setting(name, True).is_not(None)
+    connection.execute(select(*limits, case((is_known, func.set_config(name, "0", True)))))
 
 
 def lock_key(schema: str | None, name: str) -> int:
