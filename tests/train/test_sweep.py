@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from tests.train.test_session import Watcher
 
 from assay.config import FineTune
 from assay.errors import ConfigError, ModelError, UsageError
+from assay.store.store import Store
 from assay.train import sweep as search
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint
@@ -55,7 +55,8 @@ class Training:
 
 
 def sweep(training: Training, start: FineTune, folder: Path, **given: Any) -> list[Trial]:
-    return search.sweep(search.one_by_one(training), start, folder, **given)
+    store = given.pop("store", None) or Store(folder)
+    return search.sweep(search.one_by_one(training), start, folder, store, **given)
 
 
 def test_it_starts_with_the_settings_at_hand_and_finds_better_ones(tmp_path: Path) -> None:
@@ -173,9 +174,25 @@ def test_ctrl_c_ends_the_search_and_the_trial_goes_on(tmp_path: Path) -> None:
     assert tried == sweep(Training(), START, tmp_path / "whole", trials=2)
 
 
-def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    with FileLock(tmp_path / "lock"), pytest.raises(UsageError, match="another process"):
-        sweep(Training(), START, tmp_path, trials=2)
+def test_two_at_once_are_refused(database: str, tmp_path: Path) -> None:
+    """Also on two machines that share a database of PostgreSQL, each with a folder of its own."""
+    there = tmp_path / ("there" if database.startswith("postgresql") else "here")
+    one, two = Store(tmp_path / "here", database), Store(there, database)
+    refused = list[object]()
+
+    def begin_another(_: int) -> None:
+        if not refused:
+            with pytest.raises(UsageError, match="the same search runs in another") as told:
+                sweep(Training(), START, two.folder / "work" / "sweep", store=two, trials=2)
+            refused.append(told)
+            name = two.folder / "work" / "other"
+            assert len(sweep(Training(), START, name, store=two, trials=1)) == 1
+
+    training = Training()
+    training.after = begin_another
+    tried = sweep(training, START, one.folder / "work" / "sweep", store=one, trials=2)
+    assert refused
+    assert sweep(Training(), START, two.folder / "work" / "sweep", store=two, trials=2) == tried
 
 
 def test_without_optuna_it_says_what_to_install(

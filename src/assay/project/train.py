@@ -180,7 +180,9 @@ def sweep(
 
         each(tries, end)
 
-    tried = search.sweep(train_all, start, folder, trials=trials, progress=context.progress)
+    tried = search.sweep(
+        train_all, start, folder, context.store, trials=trials, progress=context.progress
+    )
     best = search.best(tried)
     _keep(folder, prepared.name(context, start.model_copy(update=dict(best.settings))), context)
     path = root / CONFIG_FILE

@@ -1,6 +1,7 @@
 """A search for the settings that train best, by the loss on validation.
 
-    tried = sweep(one_by_one(attempt), FineTune(), Path(".assay/work/sweep-1"), trials=12)
+    folder = store.folder / "work" / "sweep-1"
+    tried = sweep(one_by_one(attempt), FineTune(), folder, store, trials=12)
     best(tried)
 
 Learning rate, rank, epochs and rows per step are sought together by a tree-structured Parzen
@@ -24,20 +25,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock, Timeout
 from sqlalchemy import URL
 
 from assay.config import FineTune
 from assay.errors import ModelError, UsageError
 from assay.progress import SILENT, Progress
 from assay.quantities import say_number
+from assay.store.store import Store
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint
 from assay.train.session import TrainResult
@@ -78,6 +79,10 @@ class Trial:
     error: str | None = None
 
 
+class SearchRunsError(UsageError):
+    """The same search runs in another process."""
+
+
 def best(tried: Sequence[Trial]) -> Trial:
     """The finished trial with the smallest loss.
 
@@ -97,6 +102,7 @@ def sweep(
     train_all: TrainAll,
     start: FineTune,
     folder: Path,
+    store: Store,
     *,
     trials: int,
     progress: Progress = SILENT,
@@ -107,17 +113,19 @@ def sweep(
         train_all: trains what has been drawn together, several at once or `one_by_one`.
         start: what is tried first, and what all settings that are not sought stay at.
         folder: of this search, which depends on everything but `trials`.
+        store: the state that the folder is in.
 
     Returns:
         All trials, in order.
 
     Raises:
         ConfigError: Optuna is not installed.
-        UsageError: the same search runs in another process.
+        SearchRunsError: the same search runs in another process, on whichever machine.
+        StoreError: the database was away meanwhile; the same call finds what was tried.
         KeyboardInterrupt: stopped by the user; the same call goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder), progress.task("search", trials, "trials") as bar:
+    with _alone(folder, store), progress.task("search", trials, "trials") as bar:
         study = _study(folder / "trials.db", start)
         bar.advance(_done(study))
 
@@ -347,16 +355,10 @@ def _line(tried: Trial) -> str:
     return f"Trial {tried.number + 1} ({settings}){loss}, {tried.state}{error}"
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(
+def _alone(folder: Path, store: Store) -> AbstractContextManager[None]:
+    def refuse() -> None:
+        raise SearchRunsError(
             "the same search runs in another process.", where=str(folder), fix="Wait for it."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+        )
+
+    return store.lock((folder / "lock").relative_to(store.folder).as_posix(), refuse)
