@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from tests.small import write_csv, write_model
 
 from assay.errors import DataError, StateError
 from assay.progress import Progress
+from assay.project import new_project
 from assay.project.project import Project
 from assay.project.start import creation, example_file, from_file
 from assay.project.start.from_file import FileProjectOptions
@@ -18,9 +21,11 @@ from assay.project.start.running_creation import (
     INTERRUPTED,
     Creation,
     begin_creation,
+    check_idle,
     read_creation,
 )
 from assay.project.workspace import Workspace
+from assay.store.store import Store
 
 
 def test_while_one_is_created_nothing_of_it_changes_and_no_other_begins(
@@ -58,6 +63,41 @@ def test_while_one_is_created_nothing_of_it_changes_and_no_other_begins(
     assert other.config.candidates == ["prompt"]
     with pytest.raises(StateError, match=r"already a project. Reload the page"):
         from_file.create_from(other, file, FileProjectOptions())
+
+
+def test_of_two_servers_with_folders_of_their_own_one_creates_a_project(
+    tmp_path: Path, empty_postgres: str
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = Workspace(tmp_path / "one"), Workspace(tmp_path / "two")
+    for workspace in (one, two):
+        workspace.__dict__["store"] = Store(workspace.root / ".assay", empty_postgres)
+    with begin_creation(one):
+        for act in (lambda: begin_creation(two).__enter__(), lambda: check_idle(two)):
+            with pytest.raises(StateError, match="created, here or on another server"):
+                act()
+        with pytest.raises(StateError, match="Reload the page"):
+            check_idle(one)
+    with begin_creation(two):
+        pass
+
+
+def test_parts_that_were_left_are_moved_by_one_server_at_a_time(
+    tmp_path: Path, empty_postgres: str
+) -> None:
+    parts = tmp_path / "served" / ".assay" / "new-project"
+    parts.mkdir(parents=True)
+    (parts / "assay.yaml").write_text("name: pets\n")
+    here, there = Store(parts.parent, empty_postgres), Store(tmp_path / "there", empty_postgres)
+    with ThreadPoolExecutor(1) as pool:
+        with there.lock("new-project.lock"):
+            moved = pool.submit(new_project.finish, tmp_path / "served", lambda: here)
+            time.sleep(0.5)
+            assert parts.exists()
+        moved.result(timeout=60)
+    assert (tmp_path / "served" / "assay.yaml").exists()
+    assert not parts.exists()
 
 
 def test_why_one_failed_is_told_until_the_next(tmp_path: Path) -> None:

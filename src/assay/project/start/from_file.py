@@ -307,7 +307,8 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
         StateError: the folder is a project already, something is in the way, or documents are still
             being read, which the project would not know of.
     """
-    new_project.finish(workspace.root)  # of an earlier call that something was in the way of
+    # Of an earlier call that something was in the way of.
+    new_project.finish(workspace.root, lambda: workspace.store)
     check_empty(workspace)
     if unread := documents.count_unread(workspace, KNOWLEDGE):
         raise StateError(
@@ -327,7 +328,7 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
         folder = Path(made) / "project"
         create(drafted, folder=folder, progress=progress)
         workspace.store.set(OWNER, workspace.name)
-        new_project.place(folder, root)
+        new_project.place(folder, root, lambda: workspace.store)
     forget_file(workspace)
     return Project(root)
 

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from assay import json_reader
 from assay.errors import AssayError, StateError
 from assay.progress import Progress, Silent
 from assay.project.workspace import Workspace
 from assay.store.files import write_json
+from assay.store.locks import LockHeldError, lock_at_once
 
 INTERRUPTED = "the server ended meanwhile. Press “Create project” to try again."
 WRITTEN_EVERY_S = 0.5
 LOOK_S = 1.0
 """Longer than a look of `read_creation` holds the lock."""
+_LOCK = "creation.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +49,20 @@ def begin_creation(workspace: Workspace) -> Iterator[Progress]:
     """Let the block create the project, and tell others how far it is.
 
     Raises:
-        StateError: another one runs, in this process or another.
+        StateError: another one runs, in this process or another, on whichever machine.
     """
-    lock, file = FileLock(_lock_file(workspace)), _state_file(workspace)
-    try:
-        lock.acquire(timeout=LOOK_S)
-    except Timeout:
-        raise _running() from None
-    try:
-        yield _Report(file)
-        file.unlink()
-    except Exception as error:
-        write_json(file, {"error": _describe(error, workspace.root)})
-        raise
-    finally:
-        lock.release()
+    file = _state_file(workspace)
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock_at_once(workspace.store, _LOCK, within=LOOK_S))
+        except LockHeldError:
+            raise _running(workspace) from None
+        try:
+            yield _Report(file)
+            file.unlink()
+        except Exception as error:
+            write_json(file, {"error": _describe(error, workspace.root)})
+            raise
 
 
 def read_creation(workspace: Workspace) -> Creation | None:
@@ -88,7 +87,7 @@ def check_idle(workspace: Workspace) -> None:
         StateError: a project is being created of it.
     """
     if _runs(workspace):
-        raise _running()
+        raise _running(workspace)
 
 
 def forget_failure(workspace: Workspace) -> None:
@@ -130,13 +129,15 @@ class _Report(Silent):
 
 def _runs(workspace: Workspace) -> bool:
     try:
-        with FileLock(_lock_file(workspace), timeout=0):
+        with lock_at_once(workspace.store, _LOCK):
             return False
-    except Timeout:
+    except LockHeldError:
         return True
 
 
-def _running() -> StateError:
+def _running(workspace: Workspace) -> StateError:
+    if not _state_file(workspace).exists():  # how far it is, is known in another folder
+        return StateError("a project is being created, here or on another server.", fix="Wait.")
     return StateError(
         "a project is being created of what was uploaded here.",
         fix="Reload the page to see how far it is.",
@@ -148,10 +149,6 @@ def _describe(error: Exception, root: Path) -> str:
     if not isinstance(error, AssayError):
         return f"it was stopped by an error in Assay ({type(error).__name__})."
     return str(error).replace(f"{root}/", "").replace(str(root), "the folder")
-
-
-def _lock_file(workspace: Workspace) -> Path:
-    return workspace.store.folder / "creation.lock"
 
 
 def _state_file(workspace: Workspace) -> Path:
