@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +27,7 @@ from assay.compare.holdout import (
     holdout_inputs,
     holdout_keys,
     keep_holdout,
+    kept_elsewhere,
     next_opening,
     open_holdout,
     openings,
@@ -222,7 +225,7 @@ def test_a_comparison_opens_what_it_began_with_and_what_is_in_both_was_seen(
     about = divided(split, range(20))
     began = about.holdout_sha256
     begin(store, "c1", began, tmp_path)
-    with keep_holdout(split, about):
+    with keep_holdout(store, split, about):
         edited = divided(split, now).holdout_sha256
         if counted and edited != began:  # the limit is of both
             begin(store, "theirs", edited, tmp_path)
@@ -251,7 +254,7 @@ def test_what_another_server_divided_meanwhile_was_seen_too(
         about = divided(split, range(20))
     began = about.holdout_sha256
     begin(one, "c1", began, tmp_path)
-    with keep_holdout(split, about):
+    with keep_holdout(one, split, about):
         with shared_split.dividing(two) as other:
             shared_split.replacing_split(two)
             edited = divided(other, range(19, 39)).holdout_sha256
@@ -261,40 +264,54 @@ def test_what_another_server_divided_meanwhile_was_seen_too(
 
 
 def test_nothing_is_read_of_another_split_than_the_one_that_is_opened(tmp_path: Path) -> None:
-    split = tmp_path / "split"
+    store, split = Store(tmp_path / "state"), tmp_path / "split"
     began = divided(split, range(20))
-    with keep_holdout(split, began):
+    with keep_holdout(store, split, began):
         edited = divided(split, range(20, 40))
         with pytest.raises(StateError, match="split again"):
             ComparisonData.read(split, began)
         assert len(ComparisonData.read(split, edited).train) == 35
-    with pytest.raises(StateError, match="split again"), keep_holdout(split, began):
+    with pytest.raises(StateError, match="split again"), keep_holdout(store, split, began):
         pass
     assert not list(tmp_path.glob("cache/holdouts/*.jsonl"))
 
 
+@pytest.mark.parametrize("is_shared", [False, True], ids=["one folder", "PostgreSQL"])
 def test_what_a_killed_comparison_kept_is_removed_and_what_is_in_use_is_not(
-    tmp_path: Path,
+    is_shared: bool, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """By the next comparison, and where the examples are divided anew, so that none goes on."""
-    split = tmp_path / "split"
+    """By the next comparison, and where the examples are divided anew, so that none goes on. A
+    server with a folder of its own knows of those that are being made elsewhere."""
+    url = request.getfixturevalue("empty_postgres") if is_shared else ""
+    store, split = Store(tmp_path / "state", url or None), tmp_path / "split"
     began = divided(split, range(20))
+    other, there = Store(tmp_path / "other", url or None), tmp_path / "elsewhere" / "split"
+    shutil.copytree(split, there)
     killed = (
         "import os, sys; from pathlib import Path; from assay.compare.holdout import keep_holdout\n"
-        "from assay.data.split import read_manifest; split = Path(sys.argv[1])\n"
-        "with keep_holdout(split, read_manifest(split)): os._exit(9)"
+        "from assay.data.split import read_manifest; from assay.store.store import Store\n"
+        "split, store = Path(sys.argv[1]), Store(Path(sys.argv[2]), sys.argv[3] or None)\n"
+        "with keep_holdout(store, split, read_manifest(split)): os._exit(9)"
     )
 
     def kill() -> Path:
-        assert run_code(killed, str(split), output=tmp_path / "output").wait(120) == 9
+        given = (str(split), str(store.folder), url)
+        assert run_code(killed, *given, output=tmp_path / "output").wait(120) == 9
         return next(path for path in tmp_path.glob("cache/holdouts/*.jsonl") if path not in ours)
+
+    def known_there() -> set[str]:
+        return remove_left_holdouts(there) | kept_elsewhere(other, there)
 
     ours: list[Path] = []
     left = kill()
-    with keep_holdout(split, began):
+    deadline = time.monotonic() + 60  # for the database to see that it has ended
+    while known_there() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert known_there() == set()
+    with keep_holdout(store, split, began):
         ours = [path for path in tmp_path.glob("cache/holdouts/*.jsonl") if path != left]
         assert len(ours) == 1
-        with keep_holdout(split, began):  # another one at the same time
+        with keep_holdout(store, split, began):  # another one at the same time
             pass
         assert not left.exists()
         assert list(tmp_path.glob("cache/holdouts/*.jsonl")) == ours
@@ -303,7 +320,9 @@ def test_what_a_killed_comparison_kept_is_removed_and_what_is_in_use_is_not(
         assert remove_left_holdouts(split) == {began.holdout_sha256}
         assert not left.exists()
         assert ours[0].exists()
+        assert known_there() == ({began.holdout_sha256} if is_shared else set())
     assert not list(tmp_path.glob("cache/holdouts/*"))
+    assert known_there() == set()
 
 
 def test_a_kept_holdout_is_locked_like_the_one_it_was(tmp_path: Path) -> None:
@@ -317,7 +336,7 @@ def test_a_kept_holdout_is_locked_like_the_one_it_was(tmp_path: Path) -> None:
             open_holdout(store, split, began, OpeningRequest("r"), comparison="c1", alpha=0.05)
         assert openings(store, began) == []
 
-    with keep_holdout(split, about):
+    with keep_holdout(store, split, about):
         divided(split, range(30, 50))
         (kept,) = tmp_path.glob("cache/holdouts/*.jsonl")
         text = kept.read_text()

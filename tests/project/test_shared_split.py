@@ -12,6 +12,7 @@ from tests.s3 import S3Server
 from tests.small import small_project, write_csv
 from tests.store.test_objects import grow_old, opened, unnamed
 
+from assay.compare.holdout import keep_holdout
 from assay.data import shared_split
 from assay.data.split import load_train, read_manifest, verify_split
 from assay.errors import DataError, HoldoutError, ObjectsAwayError, ObjectsError
@@ -88,6 +89,24 @@ def test_a_server_with_an_empty_folder_compares_by_the_same_rows(
     settings.write_text(settings.read_text().replace(f"{two.config.data.file}", "mistyped.csv"))
     with pytest.raises(DataError, match="no such file"):
         Project(two.root, state=lambda: two.store).split()
+
+
+def test_the_holdout_of_a_comparison_elsewhere_stays_while_that_is_made(
+    project: Path, tmp_path: Path, bucketed: S3Server, empty_postgres: str
+) -> None:
+    one = server(project, tmp_path / "one", empty_postgres)
+    two = server(project, tmp_path / "two", empty_postgres)
+    manifest = one.split()
+    assert two.split() == manifest
+
+    def add(word: str) -> str:
+        with (two.root / two.config.data.file).open("a") as file:
+            file.writelines(f"{word} {3**n:x} {5**n:o} {7**n:x},cat\n" for n in range(20, 60))
+        return two.split().holdout_sha256
+
+    with keep_holdout(one.store, one.split_folder, manifest):
+        assert add("first") == manifest.holdout_sha256
+    assert add("second") != manifest.holdout_sha256
 
 
 def not_reached(*_: object) -> None:

@@ -31,6 +31,7 @@ from assay.example import Example, Message, read_examples
 from assay.generate.recorded import input_sha256
 from assay.store import audit
 from assay.store.files import sha256_file
+from assay.store.locks import in_use, is_in_use
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, OpeningRow
 
@@ -188,11 +189,14 @@ def open_holdout(
 
 
 @contextmanager
-def keep_holdout(split: Path, manifest: SplitManifest, begun: Path | None = None) -> Iterator[None]:
+def keep_holdout(
+    store: Store, split: Path, manifest: SplitManifest, begun: Path | None = None
+) -> Iterator[None]:
     """Within the block the holdout of a split can be opened, though another takes its place.
 
-    A lock says that it is being used, and ends with the process; what a process that was killed has
-    left is removed here.
+    A lock in this folder says that it is being used, and one of the database says so on other
+    machines (`kept_elsewhere`). They end with the process; what a process that was killed has left
+    is removed here.
 
     Args:
         begun: folder of the split that it is in; None: the present one.
@@ -204,7 +208,8 @@ def keep_holdout(split: Path, manifest: SplitManifest, begun: Path | None = None
     source = folder / HOLDOUT_FILE
     kept = split.parent / KEPT / f"{manifest.holdout_sha256}-{uuid4().hex[:8]}.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(kept.with_suffix(LOCKED)):
+    of_all = in_use(store, _in_use_name(manifest.holdout_sha256))
+    with FileLock(kept.with_suffix(LOCKED)), of_all:
         with suppress(FileNotFoundError):  # opening says what is missing
             try:
                 os.link(source, kept)  # takes no room, and a byte that is changed is in both
@@ -234,6 +239,17 @@ def remove_left_holdouts(split: Path) -> set[str]:
         except Timeout:
             used.add(name.rpartition("-")[0])
     return used
+
+
+def kept_elsewhere(store: Store, split: Path) -> set[str]:
+    """The sha256 of the present holdout, where a comparison is being made with it that another
+    folder may keep it for; else nothing."""
+    present = _present(split)
+    return {present} if present and is_in_use(store, _in_use_name(present)) else set()
+
+
+def _in_use_name(holdout: str) -> str:
+    return f"holdout {holdout}"
 
 
 def holdout_keys(split: Path, holdout: str) -> list[tuple[str, str]]:

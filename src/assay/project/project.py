@@ -140,6 +140,7 @@ class Project:
 
         with shared_split.dividing(self.store, progress) as folder:
             taken = holdout.remove_left_holdouts(folder) | taken_holdouts(self.store, self.owner)
+            taken |= holdout.kept_elsewhere(self.store, folder)
             is_elsewhere = self.store.bucket is not None and not has_files(self.config, self.root)
             if is_elsewhere and has_split(folder):
                 divided = verify_split(folder)
@@ -251,7 +252,7 @@ class Project:
         manifest = self.split(progress)
         present = self.root / STATE_FOLDER / shared_split.FOLDER  # a job may have an earlier one
         with (
-            holdout.keep_holdout(present, manifest, self.split_folder),
+            holdout.keep_holdout(self.store, present, manifest, self.split_folder),
             keep_documents(self, saved) as pin,
             workers_of(self.config.place, progress) as workers,
         ):
