@@ -38,6 +38,7 @@ from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
 from assay.cli import main as commands
 from assay.cli.main import app
+from assay.compare import curve as learning_curve
 from assay.config import Place
 from assay.config.yaml_text import edit
 from assay.errors import ConfigError, UsageError
@@ -59,7 +60,7 @@ from assay.progress import SILENT, Progress, Task
 from assay.project.jobs.on_cluster import work_on_cluster
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
-from assay.train import adapters
+from assay.train import adapters, session
 from assay.train.job import OnStep, StepReport, TrainingJob
 from assay.train.sequences import alone
 from assay.train.session import TrainResult, train_by_method
@@ -283,6 +284,32 @@ def test_a_search_by_two_workers_is_that_of_one_process(
     assert two.trials == one.trials
     found = project.open(made.root).train()  # here: what the workers have trained
     assert found.result.best_validation_loss == one.best.loss
+    assert ended()
+
+
+def test_a_curve_by_two_workers_is_that_of_one_process(
+    node: Node, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its points, and the weights of the versions that they are of, to the bit."""
+    monkeypatch.setattr(learning_curve, "REPEATS", 1)
+    at_work = set[int]()
+    watcher = Counting("at once", lambda done: at_work.add(len(workers())))
+    found = []
+    for name, options in {"one": [], "two": ["--on", "ray", "--workers", "2"]}.items():
+        root = small_project(tmp_path / name, rows=240).root
+        agree(root, "consent", "consent_to_answer")
+        monkeypatch.setattr(commands, "Terminal", lambda: watcher)
+        done = CliRunner().invoke(app, ["curve", "--project", str(root), "--json", *options])
+        assert done.exit_code == 0, done.output
+        files = root.glob(f".assay/versions/*/{adapters.WEIGHTS}")
+        weights = {file.read_bytes() for file in files}
+        assert len(weights) == learning_curve.SIZES
+        found.append((json.loads(done.stdout), weights))
+        assert bool(at_work) == (name == "two")
+        monkeypatch.delattr(session, "_attempt", raising=False)  # later not in this process
+    ours, theirs = found
+    assert theirs == ours
+    assert max(at_work) == 2
     assert ended()
 
 
