@@ -50,7 +50,7 @@ class Amount:
     trainings: int = 4
     rows: int = 160
     epochs: int = 2
-    requests: int = 1024
+    requests: int = 3072
     batch: int = 64
 
 
