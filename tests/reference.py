@@ -47,9 +47,10 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
 - `assay data second-look --json`: `{comparison, second_look, sentence, advice, rows: [{id, input,
   label, said: {answer: [candidates]}}]}`; `second_look` as in [result.md](result.md), null where
   nobody could doubt a label.
-- `assay knowledge add --json`: `{documents, passages, unchanged, failed: [{file, reason}]}`;
-  `search --json`: `{query, passages: [{document, page, heading, score, text, id}]}`, with
-  `--queries FILE` (a line `{"query": "..."}` each) a list of these in the order of FILE.
+- `assay knowledge add --json`: `{documents, passages, unchanged, failed: [{file, reason}],
+  warning}`, `warning` that the examples stand there, else null; `search --json`: `{query, passages:
+  [{document, page, heading, score, text, id}]}`, with `--queries FILE` (a line `{"query": "..."}`
+  each) a list of these in the order of FILE.
 - `assay train --json`: `{version, folder, settings, points: [{step, epoch, train_loss,
   validation_loss, score}], best_step, best_validation_loss, steps, seconds, trained_tokens, tokens,
   tokens_per_s, peak_bytes, compute, forgetting}`; with `--sweep`: `{trials: [{number, state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from tests.cli.test_release import ask, refused
 from tests.knowledge.wordy import Wordy
+from tests.small import small_project, write_csv
 from typer.testing import CliRunner
 
 from assay.cli.main import app
@@ -64,6 +66,23 @@ def test_a_file_of_queries_keeps_its_order(folder: Path) -> None:
     words = ("--mode", "bm25")
     found = as_json(folder, "knowledge", "search", "manuals", "--queries", "q.jsonl", *words)
     assert found[3]["passages"] == []
+
+
+def test_documents_that_hold_the_examples_are_told_before_the_holdout_is_opened(
+    folder: Path,
+) -> None:
+    held = write_csv(folder / "later.csv", 60, seed=1)
+    root = small_project(folder, holdout=held).root
+    assert as_json(root, "knowledge", "add", "manuals", str(folder / "docs"))["warning"] is None
+    # Of the holdout, which has a file of its own, no more is said than of all rows together.
+    inputs = [
+        {row["text"] for row in csv.DictReader(file.read_text().splitlines())}
+        for file in (held, folder / "pets.csv")
+    ]
+    told = as_json(root, "knowledge", "add", "manuals", str(held))["warning"]
+    assert told.startswith(f"{len(inputs[0])} of {len(inputs[0] | inputs[1])} different inputs")
+    assert f"Warning: {told}\n" in ask(root, "knowledge", "add", "manuals", str(held))
+    assert not (root / ".assay" / "split").exists()
 
 
 def test_for_people(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,21 @@ def test_a_viewer_searches_and_brings_nothing(browser: Browser, up: Studio) -> N
         expect(page.locator("input[type=file]")).to_have_count(0)
         expect(page.get_by_role("button", name="Remove mast.pdf")).to_have_count(0)
         expect(page.get_by_role("button", name="Check", exact=True)).to_have_count(0)
+
+
+def test_documents_that_hold_the_examples_are_told_while_they_do(
+    browser: Browser, filled: Studio, tmp_path: Path
+) -> None:
+    rows = (filled.folder / "data" / "tickets.jsonl").read_text().splitlines()
+    (list_ := tmp_path / "list.txt").write_text("\n".join(json.loads(r)["message"] for r in rows))
+    with signed_in(browser, filled, "editor") as visitor:
+        page = visitor.open("/knowledge")
+        page.get_by_role("button", name="Create", exact=True).click()
+        page.locator("input[type=file]").set_input_files(list_)
+        told = page.get_by_text("different inputs that were looked for, of four words or more")
+        expect(told).to_be_visible(timeout=120_000)
+        page.reload()
+        expect(told).to_be_visible()
+        page.get_by_role("button", name="Remove list.txt").click()
+        page.get_by_role("button", name="Remove", exact=True).click()
+        expect(told).to_have_count(0)

@@ -51,8 +51,14 @@ def print_added(added: Any) -> None:
     _print_failed(added.failed)
 
 
+def _print_addition(addition: Any) -> None:
+    print_added(addition.added)
+    if addition.warning:
+        print(f"Warning: {addition.warning}")
+
+
 @app.command()
-@with_json(print_added)
+@with_json(_print_addition)
 def add(
     name: Name,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],

@@ -24,12 +24,13 @@ from assay.evaluate.graders.registry import GradingContext
 from assay.example import Example, Message
 from assay.knowledge.parse import Parser
 from assay.progress import Silent, Task
+from assay.project.knowledge import row_search
+from assay.project.knowledge.row_search import search
 from assay.project.start import document_rows
 from assay.project.start.document_rows import (
     find_abstention,
     find_document_column,
     propose_by_documents,
-    search,
 )
 from assay.project.start.init import Choices, yaml_text
 
@@ -160,10 +161,10 @@ def test_documents_that_were_not_searched_are_told(
         raise ModelError("the process could not be started.")
 
     if reason == "many":
-        monkeypatch.setattr(document_rows, "MOST_DOCUMENTS", 3)
+        monkeypatch.setattr(row_search, "MOST_DOCUMENTS", 3)
         found, task = "there are more than 3 of them", ""  # before the first is read
     elif reason == "long":
-        monkeypatch.setattr(document_rows, "MOST_CHARACTERS", 3)
+        monkeypatch.setattr(row_search, "MOST_CHARACTERS", 3)
         found = "they hold more than 3 characters"
     elif reason == "slow":
         monkeypatch.setattr(document_rows, "READING_S", 0)

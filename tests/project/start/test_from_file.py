@@ -18,8 +18,8 @@ from assay.data.read import detect
 from assay.errors import DataError, StateError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.progress import SILENT
-from assay.project.knowledge import documents
-from assay.project.start import document_rows, example_file, from_file
+from assay.project.knowledge import documents, row_search
+from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileProjectOptions
 from assay.project.start.init import Choices, draft, yaml_text
 from assay.project.workspace import NO_PROJECT, Workspace, open_to_serve
@@ -127,8 +127,8 @@ def test_documents_and_providers_brought_before_are_there_for_a_comparison(
 def test_the_column_of_documents_and_what_follows_from_it_are_proposed(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = Mock(wraps=from_file.search_texts)
-    monkeypatch.setattr(from_file, "search_texts", search)
+    search = Mock(wraps=row_search.search)
+    monkeypatch.setattr(row_search, "search", search)
     kept = [f"A perch of size {i} costs {i + 100} EUR." for i in range(40)]
     (tmp_path / "prices.md").write_text("\n\n".join(kept))
     source = documents.keep(workspace, from_file.KNOWLEDGE, "prices.md", tmp_path / "prices.md")
@@ -147,7 +147,7 @@ def test_the_column_of_documents_and_what_follows_from_it_are_proposed(
     (tmp_path / "more.md").write_text("A whale is not sold.")
     more = documents.keep(workspace, from_file.KNOWLEDGE, "more.md", tmp_path / "more.md")
     documents.add(workspace, from_file.KNOWLEDGE, [more])
-    monkeypatch.setattr(document_rows, "MOST_CHARACTERS", 100)
+    monkeypatch.setattr(row_search, "MOST_CHARACTERS", 100)
     for task in ("text", None):  # what is too much is looked at once, too
         drafted = from_file.look(workspace, file, FileProjectOptions(task=task)).draft
         assert drafted is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.config import Place
 from assay.data.formats.json_records import read_lines
@@ -12,7 +14,24 @@ from assay.knowledge.intake import AddResult
 from assay.place.opening import workers_of
 from assay.progress import Progress
 from assay.project.knowledge import documents
+from assay.project.knowledge.example_search import warn_of_examples
 from assay.project.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What came of files that were added.
+
+    Attributes:
+        warning: that the knowledge base holds the project's examples, or that it was not searched
+            for them.
+    """
+
+    added: AddResult
+    warning: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.added.to_dict(), "warning": self.warning}
 
 
 def add(
@@ -26,7 +45,7 @@ def add(
     language: str | None = None,
     place: Place | None = None,
     progress: Progress,
-) -> AddResult:
+) -> Addition:
     """Add files to a knowledge base, which is made where it is missing, as is the folder's state.
 
     Args:
@@ -37,10 +56,12 @@ def add(
         StateError: other settings than those of what is there.
     """
     with workers_of(place or Place(), progress) as workers:
-        base = documents.base(Workspace(Path(folder)), name, workers)
+        workspace = Workspace(Path(folder))
+        base = documents.base(workspace, name, workers)
         base.create()
         settings = documents.merge_settings(base.settings, embedder, chunk_tokens, language)
-        return base.add(paths, labels=labels, settings=settings, progress=progress)
+        added = base.add(paths, labels=labels, settings=settings, progress=progress)
+    return Addition(added, warn_of_examples(workspace, name))
 
 
 def read_queries(file: Path) -> list[str]:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import floor
 from pathlib import Path
 from statistics import median
@@ -16,12 +16,20 @@ from typing import Any
 from assay.config import GraderSpec
 from assay.data.normal import normalise
 from assay.data.propose import Proposal
-from assay.data.verbatim import find_pairs
 from assay.errors import AssayError, DataError
 from assay.example import Example
 from assay.knowledge.parse import Parser, UnreadableError, kind_of, load
 from assay.knowledge.sources import SourceFile, sources
 from assay.progress import SILENT, Progress
+from assay.project.knowledge.row_search import (
+    DocumentMatches,
+    RowTexts,
+    check_count,
+    choose_inputs,
+    explain_unsearched,
+    sample,
+    warn_of_examples,
+)
 
 NAMED_SHARE = 0.5
 """Of the values of a column, filled in or not, that are names of documents in the one that names
@@ -42,29 +50,8 @@ _WARNING = (
 )
 SENTENCE_WORDS = 30
 """Words of an answer that `contains` takes: a sentence, which may say the fact."""
-LOOKED_AT = 500
-"""Inputs, and answers, that are looked for."""
-MOST_DOCUMENTS = 500
-MOST_CHARACTERS = 10_000_000
 READING_S = 60.0
 """Of documents that rows are looked for in; where it would be more, that they were not is said."""
-LONG_WORDS = 4
-"""Words of an input that stands in a document by no chance."""
-MOST_ALIKE = 20
-"""Inputs looked for that begin with the same words."""
-LEAST_REPEATED = 10
-REPEATED_SHARE = 0.1
-"""Of such inputs, at least, where documents hold the examples rather than what they ask about."""
-_EXAMPLES_INSIDE = (
-    "{found} of {looked} different inputs that were looked for, of four words or more, stand in "
-    "the documents word for word. Where their answers stand there too, candidates that search "
-    "documents look them up, and the scores say nothing of new inputs. If the file of examples, or "
-    "another list of such inputs with their answers, is among the documents, take it out."
-)
-_NOT_SEARCHED = (
-    "The documents were not searched for the examples: {why} If the file of examples is among "
-    "them, take it out: candidates that search documents would look the answers up."
-)
 
 
 def find_document_column(
@@ -103,32 +90,6 @@ def find_abstention(examples: Sequence[Example]) -> str | None:
     return answer if count >= REPEATED and 2 * count >= len(without) else None
 
 
-@dataclass(frozen=True, slots=True)
-class RowTexts:
-    """Texts of rows that documents are searched for, drawn evenly, as they are compared."""
-
-    inputs: tuple[str, ...]
-    answers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentMatches:
-    """How many of the inputs stand in a document, and which share of the answers."""
-
-    inputs: int
-    answers: float
-
-
-def check_count(documents: int) -> None:
-    """Refuse more documents than are searched, before the first is read.
-
-    Raises:
-        DataError: they are more.
-    """
-    if documents > MOST_DOCUMENTS:
-        raise DataError(f"there are more than {MOST_DOCUMENTS} of them.")
-
-
 def list_readable(docs: Path) -> list[SourceFile]:
     """The files in it of kinds that are read as documents."""
     return [one for one in sources([docs])[0] if kind_of(one.document) is not None]
@@ -156,27 +117,6 @@ def read_texts(docs: Path, progress: Progress = SILENT) -> Iterator[str]:
             task.advance()
 
 
-def search(texts: Iterable[str], sought: RowTexts) -> DocumentMatches:
-    """Search documents for texts of rows.
-
-    Raises:
-        DataError: they are too long; and what reading the texts raises.
-    """
-    known: list[str] = []
-    characters = 0
-    for text in texts:
-        known.append(text)
-        characters += len(text)
-        if characters > MOST_CHARACTERS:
-            raise DataError(f"they hold more than {MOST_CHARACTERS:,} characters.")
-    answers = Counter(sought.answers)
-    inputs, there = (
-        find_pairs([(one, one) for one in wanted], known) for wanted in (sought.inputs, answers)
-    )
-    held = sum(count for place, count in enumerate(answers.values()) if place in there)
-    return DocumentMatches(len(inputs), held / max(answers.total(), 1))
-
-
 def propose_by_documents(
     proposal: Proposal,
     examples: Sequence[Example],
@@ -193,44 +133,19 @@ def propose_by_documents(
     typical = median(len(answer.split()) for answer in answers) if answers else 0
     if proposal.task != "text" or typical > SHORT_WORDS:
         answers = []
-    sought = RowTexts(tuple(_choose_inputs(examples)), tuple(map(normalise, _sample(answers))))
+    sought = RowTexts(choose_inputs(examples), tuple(map(normalise, sample(answers))))
     if not sought.inputs and not sought.answers:
         return proposal
     try:
         found = search(sought)
     except AssayError as error:  # the project can be created all the same
-        warning = _NOT_SEARCHED.format(why=error.what)
-        return replace(proposal, warnings=[*proposal.warnings, warning])
-    if found.inputs >= max(LEAST_REPEATED, REPEATED_SHARE * len(sought.inputs)):
-        warning = _EXAMPLES_INSIDE.format(found=found.inputs, looked=len(sought.inputs))
+        return replace(proposal, warnings=[*proposal.warnings, explain_unsearched(error)])
+    if warning := warn_of_examples(sought, found):
         proposal = replace(proposal, warnings=[*proposal.warnings, warning])
     if sought.answers:
         longest = max(len(example.output.split()) for example in examples)
         return _propose_contains(proposal, found.answers, typical, longest)
     return proposal
-
-
-def _choose_inputs(examples: Sequence[Example]) -> Sequence[str]:
-    """Inputs that stand in a document by no chance; none where they are too few to tell.
-
-    Inputs are looked for and not answers, which a table has in cells of their own and in other
-    words, as those of records. Of those that begin alike some suffice: each is compared wherever
-    a document has that beginning.
-    """
-    alike: Counter[str] = Counter()
-    chosen: list[str] = []
-    for text in dict.fromkeys(normalise(example.input) for example in examples):
-        words = text.split()
-        beginning = " ".join(words[:LONG_WORDS])
-        if len(words) >= LONG_WORDS and alike[beginning] < MOST_ALIKE:
-            alike[beginning] += 1
-            chosen.append(text)
-    return _sample(chosen) if len(chosen) >= LEAST_REPEATED else ()
-
-
-def _sample(texts: Sequence[str]) -> Sequence[str]:
-    count = min(len(texts), LOOKED_AT)
-    return [texts[n * len(texts) // count] for n in range(count)]
 
 
 def _propose_contains(proposal: Proposal, share: float, typical: float, longest: int) -> Proposal:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 import tempfile
 import unicodedata
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,10 @@ from assay.progress import SILENT, Progress
 from assay.project import new_project
 from assay.project.files import check_file
 from assay.project.knowledge import documents
+from assay.project.knowledge.example_search import search_base
 from assay.project.project import Project
 from assay.project.start.creation import create
-from assay.project.start.document_rows import (
-    DocumentMatches,
-    RowTexts,
-    check_count,
-    find_document_column,
-)
-from assay.project.start.document_rows import search as search_texts
+from assay.project.start.document_rows import find_document_column
 from assay.project.start.example_file import (
     FileOrigin,
     check_empty,
@@ -216,7 +211,7 @@ def _look(
 def _draft(
     workspace: Workspace, file: Path, choices: Choices, lines: dict[int, int], progress: Progress
 ) -> Draft:
-    search = partial(_search, _open_documents(workspace)) if choices.documents else None
+    search = partial(search_base, workspace, KNOWLEDGE) if choices.documents else None
     return draft(_slug(file), choices, progress, search=search, lines=lines)
 
 
@@ -230,49 +225,6 @@ def _find_document_column(
     rows = islice(read(file, detected.format, columns), SAMPLE)
     records = (row.raw for row in rows if isinstance(row.raw, dict))
     return find_document_column(records, {*columns.input, *columns.output}, names)
-
-
-@dataclass(frozen=True, slots=True)
-class _Documents:
-    """Documents at one state, in which the same is found whenever it is looked for.
-
-    Attributes:
-        root: of the workspace, of which each reader has one of its own.
-        files: by the SHA-256 of their bytes.
-    """
-
-    root: Path
-    files: tuple[str, ...]
-    workspace: Workspace = field(compare=False)
-
-
-def _open_documents(workspace: Workspace) -> _Documents:
-    found = documents.base(workspace, KNOWLEDGE).documents()
-    return _Documents(workspace.root, tuple(document.sha256 for document in found), workspace)
-
-
-def _search(opened: _Documents, texts: RowTexts) -> DocumentMatches:
-    """As `document_rows.search`, of documents that were brought.
-
-    Raises:
-        DataError: they are too many or too long.
-    """
-    found = _search_once(opened, texts)
-    if isinstance(found, DataError):
-        raise found
-    return found
-
-
-@lru_cache(maxsize=4)
-def _search_once(opened: _Documents, texts: RowTexts) -> DocumentMatches | DataError:
-    """Once, however often the page proposes anew: what is typed there changes little of it. What
-    is too much is looked at once, too."""
-    try:
-        check_count(len(opened.files))
-        whole = documents.base(opened.workspace, KNOWLEDGE).texts()
-        return search_texts(map("\n".join, whole), texts)
-    except DataError as error:
-        return error
 
 
 def discard(workspace: Workspace) -> None:

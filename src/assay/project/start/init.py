@@ -35,14 +35,9 @@ from assay.example import Example
 from assay.knowledge.sources import sources
 from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
-from assay.project.start.document_rows import (
-    DocumentMatches,
-    RowTexts,
-    find_abstention,
-    propose_by_documents,
-    read_texts,
-)
-from assay.project.start.document_rows import search as search_texts
+from assay.project.knowledge.row_search import DocumentMatches, RowTexts
+from assay.project.knowledge.row_search import search as search_texts
+from assay.project.start.document_rows import find_abstention, propose_by_documents, read_texts
 from assay.project.start.shares import holdout_share, warn_of_size
 from assay.project.start.yaml_lines import block, column_lines, cost_lines, flow, grader_lines
 from assay.quantities import say_count

@@ -18,6 +18,7 @@ from assay.knowledge.records import Document
 from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents, searching
 from assay.project.knowledge.documents import DocumentContent
+from assay.project.knowledge.example_search import warn_of_examples
 from assay.studio import widgets as w
 from assay.studio.dialogs import (
     advise,
@@ -128,6 +129,12 @@ async def build(context: PageContext) -> None:
             _show_failures(context, name, found.failed, forget)
         if upload is not None:
             upload.forget_removed({document.path for document in found.documents})
+        is_latest = latest.start()
+        warning = await context.read(warn_of_examples, name)  # which may take seconds
+        if is_latest():
+            with w.refill(warned):
+                if warning is not None:
+                    w.text(warning, "warn note")
 
     async def forget(file: str) -> None:
         if upload is not None:
@@ -136,10 +143,12 @@ async def build(context: PageContext) -> None:
 
     upload = DocumentUpload(context, name, refresh) if context.may("editor") else None
     await show_unread(context, name, refresh)
+    latest = LatestRequest()
+    warned = ui.element("div").props("role=status")
     listed = ui.element("div").classes("stack gap")
-    await refresh()
     if context.may("editor"):
         UpkeepCard(context, name, refresh)
+    await refresh()
 
 
 def _show_new_form(
