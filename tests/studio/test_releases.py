@@ -50,6 +50,8 @@ def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
     assert said.endswith("added to data/questions.xlsx, the examples of this project.")
     assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None, 0)
     assert describe_saved("f", 3, 0, "g", 1).endswith(" 1 of them is there already.")
+    waiting = describe_saved(None, 3, 0, "g", 0)
+    assert waiting.startswith("3 corrections can become training data. Nothing is trained on them")
     # What was tried is no longer said to be still to be done, however little came of it.
     tried = [describe_saved("f", 3, 0, "g", there, is_added=True) for there in range(4)]
     assert not any("before they are added" in said for said in tried)

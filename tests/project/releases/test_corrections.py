@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,13 @@ def test_corrections_become_rows_of_every_kind_of_project(kind: str, tmp_path: P
     )
     releases.give_feedback(workspace, "t", thumb="down", corrected=right)
 
+    waiting = corrections.find_unadded(workspace, "desk")
+    assert waiting == corrections.UnaddedCorrections(None, 1, 0, 0)
     written = corrections.save(workspace, "desk").file
     assert written is not None
+    assert corrections.find_unadded(workspace, "desk") == replace(waiting, file=Path(written))
     found = row_edits.add(workspace, Path(written))
+    assert corrections.find_unadded(workspace, "desk") is None
     assert (found.added, found.unfit, found.rejected) == (1, 0, 0)
     file = tmp_path / "data" / name
     mapping = None if columns is None else Columns(**columns)

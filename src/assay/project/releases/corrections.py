@@ -1,15 +1,38 @@
-"""Corrected traces of a release, saved among the project's data: each once, however often asked."""
+"""Corrected traces of a release, saved among the project's data: each once, however often asked;
+and whether some of them have not been added to its examples."""
 
 from __future__ import annotations
 
 import filecmp
-from dataclasses import replace
+import tempfile
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
-from assay.project import releases
-from assay.project.workspace import Workspace
+from assay.errors import AssayError
+from assay.project import releases, row_edits
+from assay.project.addition import Addition
+from assay.project.rows import data_file
+from assay.project.workspace import Workspace, project_of
 from assay.release.examples import ExportedExamples, rejected_file
+from assay.store.files import sha256_file
+
+
+@dataclass(frozen=True, slots=True)
+class UnaddedCorrections:
+    """Corrections of which the project's examples lack some that could be added to them.
+
+    Attributes:
+        file: in `data/`, where all of them are saved; None: they are not.
+        count: of all that can be used; `there`: of those that are among the examples.
+        rejected: those that cannot be used.
+    """
+
+    file: Path | None
+    count: int
+    there: int
+    rejected: int
 
 
 def save(workspace: Workspace, name: str) -> ExportedExamples:
@@ -31,8 +54,63 @@ def _keep_once(file: str | None) -> str | None:
     if file is None:
         return None
     made = Path(file)
-    for earlier in sorted(made.parent.glob("traces-*.jsonl")):
-        if earlier != made and filecmp.cmp(earlier, made, shallow=False):
-            made.unlink()
-            return str(earlier)
-    return file
+    if (earlier := _find_same(made, made.parent)) is None:
+        return file
+    made.unlink()
+    return str(earlier)
+
+
+def _find_same(made: Path, folder: Path) -> Path | None:
+    """The earlier file of corrections in a folder that says the same as one."""
+    found = (one for one in sorted(folder.glob("traces-*.jsonl")) if one != made)
+    return next((one for one in found if filecmp.cmp(one, made, shallow=False)), None)
+
+
+def find_unadded(workspace: Workspace, name: str) -> UnaddedCorrections | None:
+    """The corrections of a release, whether they are saved or not; None: nothing of them could be
+    added to the examples, or there are none to add to."""
+    if workspace.project is None or not releases.list_traces(
+        workspace, name, count=1, corrected=True
+    ):
+        return None
+    with tempfile.TemporaryDirectory(prefix="assay-corrections-") as folder:
+        made = releases.traces_to_data(workspace, Path(folder) / "traces.jsonl", name)
+        if made.file is None:
+            return None
+        file = Path(made.file)
+        try:
+            forecast = _forecast(_read_state(workspace, file))
+        except (AssayError, OSError):  # whoever saves and adds them is told why they cannot be
+            return None
+        if not forecast.added:
+            return None
+        saved = _find_same(file, workspace.root / "data")
+    return UnaddedCorrections(saved, made.written, forecast.repeated, made.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Corrections and examples, of which the same is forecast as long as both are as they are.
+
+    Attributes:
+        stamp: of the file of examples.
+    """
+
+    root: Path
+    settings: str
+    stamp: tuple[int, int]
+    sha256: str
+    workspace: Workspace = field(compare=False)
+    file: Path = field(compare=False)
+
+
+def _read_state(workspace: Workspace, file: Path) -> _State:
+    at, settings = data_file(workspace).stat(), project_of(workspace).text
+    stamp = at.st_mtime_ns, at.st_size
+    return _State(workspace.root, settings, stamp, sha256_file(file), workspace, file)
+
+
+@lru_cache(maxsize=16)
+def _forecast(state: _State) -> Addition:
+    """Once, however often a page asks: all examples are read for it."""
+    return row_edits.forecast(state.workspace, state.file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 
 from nicegui import ui
@@ -131,29 +130,36 @@ def traces_card(
                 notify("There are still no traces.")
 
         async def write() -> None:
-            written = await context.do(write_examples, name)
-            if written.file is None:
-                advise(f"No correction could be used: {describe_rejected(written)}")
+            written = await _save(context, name)
+            if written is None:
                 return
-            config = context.workspace.config
-            there = 0 if config is None else await _count_added(context, Path(written.file))
-            describe = partial(
-                describe_saved,
-                f"data/{Path(written.file).name}",
-                written.written,
-                written.rejected,
-                None if config is None else config.data.file,
-            )
+            config, file = context.workspace.config, Path(written.file or "")
+            there = 0 if config is None else await _count_added(context, file)
+            counts = written.written, written.rejected
+            read = None if config is None else config.data.file
             with w.refill(told):
-                said = w.text(describe(there))
-                if config is not None and there < written.written:
-                    _show_addition(context, Path(written.file), said, describe)
+                said = w.text(describe_saved(f"data/{file.name}", *counts, read, there))
+                if read is not None and there < written.written:
+                    _show_addition(context, name, said, read)
                 if written.rejected:
                     w.text(f"Why: {describe_rejected(written)}", "warn note")
 
+        async def start() -> None:
+            await show()
+            if not context.may("editor"):
+                return
+            found = await context.read(corrections.find_unadded, name)
+            config = context.workspace.config
+            if found is not None and config is not None:
+                file = None if found.file is None else f"data/{found.file.name}"
+                counts, read = (found.count, found.rejected), config.data.file
+                with w.refill(told):
+                    said = w.text(describe_saved(file, *counts, read, found.there))
+                    _show_addition(context, name, said, read)
+
         with shown:
             w.waiting("Reading traces")
-        ui.timer(0.1, show, once=True)
+        ui.timer(0.1, start, once=True)
     return show_anew
 
 
@@ -179,6 +185,15 @@ def describe_kept(kept: KeptTraces) -> str:
     )
 
 
+async def _save(context: PageContext, name: str) -> ExportedExamples | None:
+    """Save the corrections of a release; None: none could be used, and why is told."""
+    written = await context.do(write_examples, name)
+    if written.file is None:
+        advise(f"No correction could be used: {describe_rejected(written)}")
+        return None
+    return written
+
+
 async def _count_added(context: PageContext, file: Path) -> int:
     """How many corrections of a file are among the examples already."""
     try:
@@ -188,49 +203,60 @@ async def _count_added(context: PageContext, file: Path) -> int:
 
 
 def describe_saved(
-    file: str, written: int, rejected: int, read: str | None, there: int, *, is_added: bool = False
+    file: str | None,
+    written: int,
+    rejected: int,
+    read: str | None,
+    there: int,
+    *,
+    is_added: bool = False,
 ) -> str:
     """What was saved, and whether it is training data.
 
     Args:
-        file: the new one; `read`: the one that assay.yaml names, None where there is none.
+        file: the new one; None: what could be saved was not. `read`: the one that assay.yaml
+            names, None where there is none.
         there: how many of them stand in that one already.
         is_added: it was tried to add them all.
     """
-    were = "1 correction was" if written == 1 else f"{written:,} corrections were"
-    left = f"; {rejected:,} could not be used" if rejected else ""
+    said = say_count(written, "correction was", "corrections were") + f" saved in {file}"
+    if file is None:
+        said = say_count(written, "correction") + " can become training data"
+    if rejected:
+        said += f"; {rejected:,} could not be used"
     if read is None:
-        return f"{were} saved in {file}{left}."
+        return f"{said}."
     if there >= written:
         are = "It is" if written == 1 else f"All {written:,} are"
-        return f"{were} saved in {file}{left}. {are} in {read}, the examples of this project."
+        return f"{said}. {are} in {read}, the examples of this project."
     if is_added:
         some = f"{there:,} of them {'is' if there == 1 else 'are'}" if there else "None of them is"
         others = "the others were" if there else "they were"
-        return (
-            f"{were} saved in {file}{left}. {some} in {read}, the examples of this project; "
-            f"{others} left out."
-        )
+        return f"{said}. {some} in {read}, the examples of this project; {others} left out."
     some = f" {there:,} of them {'is' if there == 1 else 'are'} there already." if there else ""
     return (
-        f"{were} saved in {file}{left}. Nothing is trained on them before they are added to "
+        f"{said}. Nothing is trained on them before they are added to "
         f"{read}, the examples of this project.{some}"
     )
 
 
-def _show_addition(
-    context: PageContext, file: Path, said: TextElement, describe: Callable[..., str]
-) -> None:
-    """A button that adds saved corrections to the examples.
+def _show_addition(context: PageContext, name: str, said: TextElement, read: str) -> None:
+    """A button that saves the corrections of a release, unless they are, and adds them to the
+    examples.
 
     Args:
-        said: what is said of the file, by `describe`: `describe_saved` without its last arguments.
+        said: what is said of them: `describe_saved`, with `read`.
     """
     told = ui.element("div").props("role=status")
 
     async def click() -> None:
-        added = await context.do(add_examples, file, f"data/{file.name}", ProgressState())
-        said.text = describe(added.added + added.repeated, is_added=True)
+        if (written := await _save(context, name)) is None:
+            return
+        file = Path(written.file or "")
+        where, counts = f"data/{file.name}", (written.written, written.rejected)
+        added = await context.do(add_examples, file, where, ProgressState())
+        there = added.added + added.repeated
+        said.text = describe_saved(where, *counts, read, there, is_added=True)
         with w.refill(told):
             tell_addition(added)
             if added.used:
