@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay import json_reader
 from assay.chat.tool_text import find_calls
-from assay.data.formats.record import closest
+from assay.close_names import find_close_name
 from assay.data.json_schema import mismatches, schema_validator
 from assay.data.mismatch import describe_mismatch
 from assay.data.privacy import mask
@@ -131,7 +131,7 @@ def _problems_of(
 ) -> Iterator[tuple[str, str, str, str]]:
     function = functions.get(call.name)
     if function is None:
-        close = closest(call.name, list(functions))
+        close = find_close_name(call.name, functions)
         yield (
             "unknown-function",
             f"the assistant calls {call.name}, which is not one of the row's tools: "

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 from assay import json_reader
 from assay.chat.template import Template
+from assay.close_names import find_close_name
 from assay.config import Columns, TaskKind, join_names
 from assay.data.calls import find_call_problems
-from assay.data.formats.record import RecordProblems, closest, shorten
+from assay.data.formats.record import RecordProblems, shorten
 from assay.data.json_schema import mismatches, schema_validator
 from assay.data.mismatch import describe_mismatch
 from assay.data.privacy import find_private, mask
@@ -89,7 +90,7 @@ class Rules:
         if not output.strip():
             return
         if self.labels is not None and output not in self._known:
-            close = closest(output, self.labels)
+            close = find_close_name(output, self.labels)
             found.add(
                 "unknown-label",
                 f"{quote_label(output)} is not one of the {len(self.labels)} labels.",

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from assay.close_names import find_close_name
 from assay.config import Columns, join_names
 from assay.data.formats.objects import check_columns, guess_columns
 from assay.data.formats.objects import shape as column_shape
-from assay.data.formats.record import Raw, RecordProblems, Shape, closest
+from assay.data.formats.record import Raw, RecordProblems, Shape
 from assay.data.formats.shapes import BY_NAME, recognise
 from assay.data.inspection import Container, FileInspection, inspect_file
 from assay.data.problems import Problem
@@ -156,7 +157,7 @@ def read(
         DataError: the file as a whole cannot be read. A broken record is a Row with its problem.
     """
     if format is not None and format not in FORMATS:
-        close = closest(format, FORMATS)
+        close = find_close_name(format, FORMATS)
         raise UsageError(
             f"there is no format {format!r}. Formats: {', '.join(FORMATS)}.",
             fix=f"Did you mean {close!r}?" if close else None,

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Literal, cast
 
+from assay.close_names import find_close_name
 from assay.errors import DataError, Step
 
 SAMPLE = 256 * 1024
@@ -133,14 +134,12 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def _neighbour(path: Path) -> str:
-    from rapidfuzz import process
-
     try:
         names = [name for name in os.listdir(path.parent or Path()) if not name.startswith(".")]
     except OSError:
         return f"The folder {path.parent} cannot be read either."
-    close = process.extractOne(path.name, names, score_cutoff=70)
-    return f"Did you mean {close[0]}?" if close else "Check the path."
+    close = find_close_name(path.name, names)
+    return f"Did you mean {close}?" if close else "Check the path."
 
 
 def kind_of(path: Path) -> tuple[Kind, bytes]:

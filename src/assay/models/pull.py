@@ -6,7 +6,6 @@ a folder with config.json, safetensors and a tokenizer, checked and whole.
 
 from __future__ import annotations
 
-import difflib
 import errno
 import glob
 import hashlib
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from assay import json_reader
+from assay.close_names import find_close_name
 from assay.errors import ModelError, Step
 from assay.models import gguf_file, hub, wheel
 from assay.models.catalogue import CATALOGUE, CatalogueEntry
@@ -126,8 +126,8 @@ def _there(ref: str) -> bool:
 
 
 def _unknown(ref: str) -> ModelError:
-    near = difflib.get_close_matches(ref, CATALOGUE, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
+    near = find_close_name(ref, CATALOGUE)
+    hint = f"Did you mean {near!r}? " if near else ""
     return ModelError(
         "there is no starter, folder or file with this name.",
         where=ref,

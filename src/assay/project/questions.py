@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from assay.close_names import find_close_name
 from assay.config.names import check_text
 from assay.data import drafting
-from assay.data.formats.record import closest, shorten
+from assay.data.formats.record import shorten
 from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.evaluate.documents import documents_by_name
 from assay.store.erasure import overwrite
@@ -313,7 +314,7 @@ def add(
 
 
 def _name_near(document: str, among: Collection[str]) -> str:
-    near = closest(document, list(among))
+    near = find_close_name(document, among)
     return f"Did you mean {near!r}?" if near else "Use the name of one on the page Knowledge."
 
 

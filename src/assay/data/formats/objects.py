@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from assay import json_reader
+from assay.close_names import find_close_name
 from assay.config import Columns, join_names
 from assay.data.formats.record import (
     Record,
     RecordProblems,
     Shape,
-    closest,
     json_text,
     missing_field,
     number_of,
@@ -93,7 +93,7 @@ def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str 
     ]
     for role, name in wanted:
         if name not in fields:
-            close = closest(name, fields)
+            close = find_close_name(name, fields)
             raise ColumnError(
                 role,
                 f"there is no column {name!r} to take the {role} from. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, NamedTuple, TypeVar
 
 from assay import json_reader
+from assay.close_names import find_close_name
 from assay.data.problems import Problem, problem
 from assay.errors import DataError
 from assay.example import Example
@@ -144,18 +145,10 @@ def _json_default(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime | date | time) else str(value)
 
 
-def closest(name: str, names: Sequence[str]) -> str | None:
-    """The most similar name (rapidfuzz WRatio of at least 60, case ignored)."""
-    from rapidfuzz import fuzz, process
-
-    best = process.extractOne(name, names, scorer=fuzz.WRatio, processor=str.lower, score_cutoff=60)
-    return str(best[0]) if best else None
-
-
 def missing_field(record: Record, key: str, found: RecordProblems) -> None:
     """Note that a field is not there, with those that are and the closest of them."""
     names = [str(name) for name in record]
-    close = closest(key, names)
+    close = find_close_name(key, names)
     found.add(
         "missing-field",
         f"there is no field {key}; the record has: {', '.join(names) or 'none'}.",

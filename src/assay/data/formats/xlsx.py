@@ -11,12 +11,12 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+from assay.close_names import find_close_name
 from assay.data.formats.delimited import Header
 from assay.data.formats.record import (
     FIELD_LIMIT,
     WHOLE_BELOW,
     Raw,
-    closest,
     damaged,
     guard,
     too_large,
@@ -51,7 +51,7 @@ def _rows(book: Any, sheet: str | None, file: str) -> Iterator[tuple[int, list[A
     if not names:
         raise DataError("the workbook has no sheet with cells.", where=file)
     if sheet is not None and sheet not in names:
-        close = closest(sheet, names)
+        close = find_close_name(sheet, names)
         raise DataError(
             f"there is no sheet {sheet!r}. The sheets are: {', '.join(names)}.",
             where=file,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from assay.close_names import find_close_name
 from assay.config import CONFIG_FILE, Config, GraderSpec, TaskKind
 from assay.config.names import file_of, names_in
 from assay.data.json_schema import schema_validator
@@ -336,11 +336,11 @@ def _check_rewards(config: Config) -> None:
 def _resolve(spec: GraderSpec, where: str) -> tuple[Grader, GraderSettings]:
     grader = GRADERS.get(spec.name)
     if grader is None:
-        close = difflib.get_close_matches(spec.name, GRADERS, n=1)
+        close = find_close_name(spec.name, GRADERS)
         raise ConfigError(
             f"there is no grader {spec.name!r}.",
             where=where,
-            fix=f"Did you mean {close[0]}?" if close else f"There are: {', '.join(GRADERS)}.",
+            fix=f"Did you mean {close}?" if close else f"There are: {', '.join(GRADERS)}.",
         )
     try:
         return grader, grader.settings.model_validate(spec.settings)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from assay.chat.tool_text import name_of
+from assay.close_names import find_close_name
 from assay.config import Config
 from assay.data.calls import turn_of
 from assay.data.contents import Rules, quote
-from assay.data.formats.record import RecordProblems, closest
+from assay.data.formats.record import RecordProblems
 from assay.errors import DataError
 from assay.example import CALL_OPEN, Example, Message
 from assay.project.workspace import Workspace
@@ -54,7 +55,7 @@ def _check(config: Config | None, answer: str, tools: Sequence[dict[str, Any]]) 
         _check_form(config, answer, tools)
     if config is None or config.labels is None or answer in config.labels:
         return
-    close = closest(answer, config.labels)
+    close = find_close_name(answer, config.labels)
     raise CorrectionError(
         f"{quote(answer)} is not one of the {len(config.labels)} labels.",
         fix=f"Did you mean {close!r}?" if close else "Use one of the labels in Settings.",

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.data.formats.record import Raw, RecordProblems, closest
+from assay.close_names import find_close_name
+from assay.data.formats.record import Raw, RecordProblems
 from assay.data.inspection import inspect_file
 from assay.data.problems import CODES
 from assay.errors import DataError, UsageError
@@ -60,7 +61,7 @@ def format_named(name: str) -> TraceFormat:
     """
     found = next((one for one in FORMATS if one.name == name), None)
     if found is None:
-        close = closest(name, NAMES)
+        close = find_close_name(name, NAMES)
         raise UsageError(
             f"there is no format {name!r} of traces. Formats: {', '.join(NAMES)}.",
             fix=f"Did you mean {close!r}?" if close else None,
