@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from assay.candidates.registry import title_of
+from assay.generate.registry import CLASSICAL
+from assay.studio.pages.agent.made_models import MADE_HERE, describe_made
 from assay.studio.shared.names import called_in_turn, exact_label, plain_labels, plain_line
 
 
@@ -27,3 +30,11 @@ def test_a_job_speaks_of_candidates_as_the_pages_do() -> None:
         "answering": "answering",
     }.items():
         assert plain_line(line) == said
+
+
+def test_a_model_that_nobody_chose_is_called_as_its_candidates() -> None:
+    assert {*MADE_HERE} == {*CLASSICAL, "outside"}
+    for scheme, (kinds, _) in MADE_HERE.items():
+        said = str(describe_made(f"{scheme}:{'0' * 64}"))
+        assert all(str(title_of(kind)) in said for kind in kinds)
+    assert describe_made("smollm2-135m-instruct") is None

@@ -18,6 +18,7 @@ from assay.knowledge.build import RETENTION
 from assay.project.agents.drafts import PromptTokens
 from assay.quantities import say_count
 from assay.studio import widgets as w
+from assay.studio.pages.agent.made_models import describe_made
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
 from assay.studio.shared.controls import (
@@ -45,16 +46,6 @@ NUMBERS = (
     ("Seed", "seed", "The same seed gives the same answer.", True),
 )
 """Label, setting, hint, and whether it is a whole number."""
-MADE_HERE = {
-    "classical": "a classifier of word counts, or the most frequent answer, made from the examples",
-    "embedded": "a classifier of embeddings, made from the examples",
-    "nearest": "the answer of the most similar example",
-    "quote": "sentences of the documents, word for word",
-    "extract": "a record found field by field, learned from the examples",
-    "calls": "a function and its arguments, learned from the examples",
-    "outside": "answers that were brought in a file",
-}
-"""What models are that nobody can choose by name: a blob is behind each."""
 _FIXED = (
     "Searches the documents that it was measured with (named by “snapshot” in the YAML), not what "
     f"was added or replaced since: for {RETENTION.days} days from a change, or until one of them "
@@ -262,10 +253,10 @@ class AgentForm(Controls[Agent]):
 
     def _show_blocks(self, agent: Agent) -> None:
         self._language.set_visibility(agent.kind == "chat")
-        made = MADE_HERE.get(agent.model.partition(":")[0])
+        made = describe_made(agent.model)
         self._model_box.set_visibility(agent.route is None and made is None)
         self._made_box.set_visibility(agent.route is None and made is not None)
-        self._made.text, self._made_name.text = f"Model: {made}.", agent.model
+        self._made.text, self._made_name.text = made or "", agent.model
         nearest = agent.nearest
         self._nearest.text = (
             f"Plus {say_count(nearest.k, 'example')} from a pool: the most similar to the input."
