@@ -64,18 +64,30 @@ def test_a_value_that_somebody_wrote_stays_in_its_cell(capsys: pytest.CaptureFix
     assert line.split() == ["a@1", r"[bold]why\x1b]0;x\x07\n\x1b[31mb@1", "none"]
 
 
-@pytest.mark.parametrize("width", [60, 80])
-def test_days_are_not_broken_where_there_is_room_and_no_column_is_lost(
+REASON = "forced: to see what it costs on a share of the callers"
+ROW = ("key-0123456789ab", "front desk of the shop", REASON, 12.5,
+       datetime(2026, 1, 1, tzinfo=UTC), "few-shot-nearest@1")  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 200])
+def test_no_word_of_a_table_is_broken_and_no_column_is_lost(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(output, "console", Console(width=width))
-    id, text, at = "key-0123456789ab", "front desk of the shop", datetime(2026, 1, 1, tzinfo=UTC)
-    columns = ("id", "name", "scopes", "created", "hint", "revoked")
-    output.print_table(columns, [(id, text, text, at, "abcd", at)])
-    header, line, *_ = capsys.readouterr().out.splitlines()
-    assert header.split() == list(columns)
-    assert line.startswith(f"{id} ")
-    assert line.count("2026-01-01") == (2 if width == 80 else 0)
+    columns = ("id", "name", "reason", "USD", "created", "agent")
+    output.print_table(columns, [ROW, ROW], numbers=["USD"])
+    said = capsys.readouterr().out
+    words = [word for value in ROW for word in output.say_value(value).split()]
+    assert not set(words) - set(said.split())  # a word that is broken is none of them
+    assert all(len(line) <= width for line in said.splitlines())
+    names = [name.removesuffix(":") for name in said.split()]
+    assert all(name in names for name in columns)
+    head, *lines = said.splitlines()
+    if width == 200:
+        assert (head.split(), len(lines)) == (list(columns), 2)
+    elif width == 80:  # what is longest stands below
+        assert head.split() == [name for name in columns if name != "reason"]
+        assert [line.rstrip() for line in lines].count(f"  reason: {REASON}") == 2
 
 
 def test_a_trace_that_calls_a_function_says_which(capsys: pytest.CaptureFixture[str]) -> None:

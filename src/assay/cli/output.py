@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
 
+from assay.cli.table import render
 from assay.data.problems import describe_repeated
 from assay.log_lines import printable
 from assay.progress import format_duration
@@ -44,12 +44,6 @@ def _as_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-DAY = len("2026-11-28")
-"""A date is broken behind its day alone, in a terminal of `WIDE` characters or more: in a narrow
-one other columns would be lost for it."""
-WIDE = 80
-
-
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -66,19 +60,12 @@ def print_table(
         numbers: the columns that are set flush right.
         none: printed instead where there are no rows.
     """
-    made = Table(header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        side: Literal["left", "right"] = "right" if column in numbers else "left"
-        made.add_column(column, justify=side, overflow="fold")
-    if columns[0] in ("id", "trace"):  # one that is cut short cannot be copied
-        made.columns[0].no_wrap = True
-        made.columns[0].min_width = max((len(str(row[0])) for row in rows), default=0)
-    for shown, values in zip(made.columns, zip(*rows, strict=False), strict=False):
-        if console.width >= WIDE and any(isinstance(value, datetime) for value in values):
-            shown.min_width = DAY
-    for row in rows:
-        made.add_row(*(escape(printable(say_value(value))) for value in row))
-    console.print(made if made.row_count or not none else none)
+    if none and not rows:
+        console.print(none)
+        return
+    cells = [[printable(say_value(value)) for value in row] for row in rows]
+    for part in render(columns, cells, numbers, console.width):
+        console.print(part)
 
 
 def say_value(value: object) -> str:
