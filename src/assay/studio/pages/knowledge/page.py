@@ -125,16 +125,14 @@ async def build(context: PageContext) -> None:
     async def refresh() -> None:
         found = await context.do(read_contents, name)
         with w.refill(listed):
-            _show_documents(context, name, found, refresh)
+            warned = _show_documents(context, name, found, refresh)
             _show_failures(context, name, found.failed, forget)
         if upload is not None:
             upload.forget_removed({document.path for document in found.documents})
-        is_latest = latest.start()
         warning = await context.read(warn_of_examples, name)  # which may take seconds
-        if is_latest():
-            with w.refill(warned):
-                if warning is not None:
-                    w.text(warning, "warn note")
+        if warning is not None and not warned.is_deleted:
+            with warned:
+                w.text(warning, "warn note")
 
     async def forget(file: str) -> None:
         if upload is not None:
@@ -143,8 +141,6 @@ async def build(context: PageContext) -> None:
 
     upload = DocumentUpload(context, name, refresh) if context.may("editor") else None
     await show_unread(context, name, refresh)
-    latest = LatestRequest()
-    warned = ui.element("div").props("role=status")
     listed = ui.element("div").classes("stack gap")
     if context.may("editor"):
         UpkeepCard(context, name, refresh)
@@ -219,7 +215,8 @@ def _show_passage(passage: Passage, query: str) -> None:
                 w.text(passage.text, "pre note")
 
 
-def _show_documents(context: PageContext, base: str, found: Contents, refresh: Refresh) -> None:
+def _show_documents(context: PageContext, base: str, found: Contents, refresh: Refresh) -> Element:
+    """List the documents; returns the place of warnings that are found later."""
     with w.card():
         with w.row("figures"):
             w.figure(f"{found.about['documents']:,}", "documents")
@@ -231,10 +228,9 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
             )
         if found.behind:
             w.text(explain_behind(found.behind), "warn note").props("role=status")
-        if not found.documents and not found.failed:
-            if not found.unread:
-                w.text("This knowledge base has no documents yet.", "soft")
-            return
+        warned = ui.element("div").classes("stack").props("role=status")
+        if not found.documents and not found.failed and not found.unread:
+            w.text("This knowledge base has no documents yet.", "soft")
         if found.documents:
             shown = ui.element("div")
             if len(found.documents) > SHOWN:
@@ -253,6 +249,7 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
                         w.text(f"{len(fitting) - SHOWN:,} more not shown.", "soft note")
 
             show("")
+    return warned
 
 
 def _show_failures(
