@@ -1,29 +1,34 @@
 """Two servers and two workers on one PostgreSQL, each killed in turn while there is work: what is
-changed meanwhile holds everywhere, and nothing is lost or done twice."""
+changed meanwhile holds everywhere, nothing is lost or done twice, what a server held comes free,
+and a page of the studio goes on at the other one."""
 
 from __future__ import annotations
 
 import os
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import openai
 import pytest
-from tests.figures import Figure
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import func, select
 from tests.generate.remote.provider import Reply, delta, streamed
 from tests.jobs.tiny_tuning import MODEL, lines, write_cache
 from tests.preloaded import Preloaded
+from tests.serve.balancer import Balancer, balancer
+from tests.serve.request_leases import begin, end, running
 from tests.serve.test_batches import created, line, read, waited
 from tests.serve.two_servers import TOKENS, USD, Pair, long_answer, soon, two_servers
+from tests.studio.browsing import chromium, tab
 
 from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import create_key, revoke_key
@@ -36,13 +41,18 @@ from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.service import work_on
 from assay.jobs.tuning_request import MOST_EPOCHS, TuningRequest
 from assay.release import changes
+from assay.release.releases import history, place
+from assay.serve.auth import REQUESTS_AT_ONCE
 from assay.store import stored_files
+from assay.store.store import Store
+from assay.store.tables import RequestLeaseRow
 
 pytestmark = pytest.mark.slow
 FAR = "remote:far/big-1"
 LINES, AT_ONCE = 32, 4
 BUDGET = 12 * USD
 PATIENCE_S = 300.0
+CANARY = re.compile("^canary: ")
 
 
 @dataclass
@@ -80,13 +90,16 @@ class Provider:
 
 @dataclass
 class Fleet:
-    """Two servers and two workers.
+    """Two servers and two workers, a balancer before the servers and a browser before that.
 
     Attributes:
         admin, caller: keys to them; that of `caller` has a budget.
+        callers: further keys; the canary answers two of the four.
+        share: of the canary.
         session: of a person who has signed in.
         batch: that one of the servers does.
         tunings: ids of two fine-tunings that the workers do.
+        busy: by each server that was killed, a key that had all its requests at once there.
     """
 
     pair: Pair
@@ -94,9 +107,14 @@ class Fleet:
     workers: list[Preloaded]
     admin: str
     caller: str
+    callers: list[str]
+    share: float
     session: str
     batch: str
     tunings: list[str]
+    balancer: Balancer
+    browser: Browser
+    busy: dict[int, str] = field(default_factory=dict)
 
     def holder(self, job: str) -> int:
         """The process that has a job; 0: none has."""
@@ -113,10 +131,35 @@ class Fleet:
         events = read_events(self.pair.workspace.store, job)
         return [e.data["step"] for e in events if e.data and "train_loss" in e.data]
 
-    def answer(self, server: int) -> str:
-        told = self.pair.post(server, self.admin)
+    def answer(self, server: int, key: str = "") -> str:
+        told = self.pair.post(server, key or self.admin)
         assert told.status_code == 200, told.text
         return str(told.json()["choices"][0]["message"]["content"])
+
+    def answers(self, server: int) -> list[str]:
+        """To each of the callers, by their places: the canary's come first."""
+        return [self.answer(server, key) for key in self.callers]
+
+    def is_free(self, server: int, key: str) -> bool:
+        """Whether a request of a key may begin."""
+        with ExitStack() as stack:
+            return end(begin(stack, self.pair, server, key)) == 400  # its body is no request
+
+    def change(self, server: int, what: str, **body: Any) -> None:
+        """Change the release, as asked of a server."""
+        url = f"{self.pair.servers[server].url}/v1/releases/support/{what}"
+        headers = {"Authorization": f"Bearer {self.admin}"}
+        told = httpx.post(url, json=body, headers=headers, timeout=90)
+        assert told.status_code == 200, told.text
+
+    def open_page(self, server: int) -> Page:
+        """Of the release, in a browser that the balancer sends to a server."""
+        context = self.browser.new_context()
+        for one in self.pair.servers:  # a cookie is called by its server's port
+            name = f"assay_session_{httpx.URL(one.url).port}"
+            context.add_cookies([{"name": name, "value": self.session, "url": self.balancer.url}])
+        self.balancer.server = self.pair.servers[server].url
+        return tab(context, self.balancer.url).open("/releases")
 
     def is_signed_in(self, server: int) -> bool:
         url = self.pair.servers[server].url
@@ -147,6 +190,8 @@ def fleet(tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch) 
         [admin] = [one.key for one in pair.servers if one.key]
         key, caller = create_key(store, name, "caller", ["chat"])
         set_budget(store, key.id, BUDGET)
+        made = [create_key(store, name, f"caller {number}", ["chat"]) for number in range(4)]
+        places = sorted((place(name, "support", key.id), secret) for key, secret in made)
         [secret] = re.findall(r"once=(\S+)", pair.servers[0].output.read_text())
         entered = httpx.get(f"{pair.servers[0].url}/studio/enter?once={secret}", timeout=90)
         [session] = entered.cookies.values()
@@ -155,7 +200,20 @@ def fleet(tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch) 
             batch = created(client, requests).id
         workers = [worker(pair) for _ in range(2)]
         try:
-            yield Fleet(pair, far, workers, admin, caller, session, batch, tunings)
+            yield Fleet(
+                pair,
+                far,
+                workers,
+                admin,
+                caller,
+                [secret for _, secret in places],
+                (places[1][0] + places[2][0]) / 2,
+                session,
+                batch,
+                tunings,
+                stack.enter_context(balancer(pair.servers[0].url)),
+                stack.enter_context(chromium()),
+            )
         finally:
             far.let = LINES
             for one in workers:
@@ -182,21 +240,22 @@ def worker(pair: Pair) -> Preloaded:
     return Preloaded(main.run, command, root, root.parent / "workers.txt", os.environ)
 
 
-def promote(pair: Pair, said: str) -> None:
-    """From now on the release says this, in all its answers."""
-    store, name = pair.workspace.store, pair.workspace.name
-    made = save_agent(store, "echo", Agent(model=FAR, system_prompt=said), message="test")
-    changes.promote(store, name, "support", made.label, who="test", force="a test")
+def save_echo(pair: Pair, said: str) -> str:
+    """An agent that says this in all its answers; its label."""
+    agent = Agent(model=FAR, system_prompt=said)
+    return save_agent(pair.workspace.store, "echo", agent, message="test").label
 
 
-def test_each_of_four_is_killed_and_nothing_is_lost(fleet: Fleet, figure: Figure) -> None:
-    pair, began = fleet.pair, time.monotonic()
+def test_each_of_four_is_killed_and_nothing_is_lost(fleet: Fleet) -> None:
+    pair = fleet.pair
     store = pair.workspace.store
-    promote(pair, "before all")
+    label = save_echo(pair, "before all")
+    changes.promote(store, pair.workspace.name, "support", label, who="test", force="a test")
     for number in (0, 1):
         kill_worker(fleet, number)
-    victims = [kill_server(fleet) for _ in range(2)]
-    assert set(victims) == {0, 1}
+    kill_server(fleet, "promote")
+    kill_server(fleet, "rollback")
+    assert set(fleet.busy) == {0, 1}
     fleet.far.let = LINES
 
     with openai.OpenAI(base_url=f"{pair.servers[0].url}/v1", api_key=fleet.admin) as client:
@@ -217,12 +276,13 @@ def test_each_of_four_is_killed_and_nothing_is_lost(fleet: Fleet, figure: Figure
         assert steps == list(range(1, len(steps) + 1))
         assert fine_tuning.find(store, pair.workspace.name, id).result
 
+    for number, key in fleet.busy.items():
+        soon(partial(fleet.is_free, 1 - number, key))
     # What the two may have spent that died is still set aside; the rest is there for both.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda number: spend(fleet, number), range(2)))
     [budget] = [one for one in budgets(store).values() if one.spent]
     assert 2 * USD < budget.spent + budget.reserved <= BUDGET + 1e-9
-    figure("four processes killed in turn, seconds", f"{time.monotonic() - began:.1f}")
 
 
 def kill_worker(fleet: Fleet, number: int) -> None:
@@ -238,44 +298,75 @@ def kill_worker(fleet: Fleet, number: int) -> None:
     fleet.workers[number] = worker(fleet.pair)
 
 
-def kill_server(fleet: Fleet) -> int:
+def kill_server(fleet: Fleet, change: Literal["promote", "rollback"]) -> None:
     """The one that does the batch, while it answers and so does the other; it is started again.
 
-    Returns:
-        Which it was.
+    Args:
+        change: what the other is asked while it is alone, of a canary that runs.
     """
-    pair, store = fleet.pair, fleet.pair.workspace.store
+    pair, store, name = fleet.pair, fleet.pair.workspace.store, fleet.pair.workspace.name
     soon(fleet.is_waiting)
     pids = [one.process.pid for one in pair.servers]
     victim = pids.index(fleet.holder(fleet.batch))
-    other, said = 1 - victim, f"without {victim}"
-    key, revoked = create_key(store, pair.workspace.name, said, ["chat"])
+    other, before = 1 - victim, fleet.answer(victim)
+    key, revoked = create_key(store, name, f"without {victim}", ["chat"])
     assert [pair.post(n, revoked).status_code for n in (0, 1)] == [200, 200]
+    new = save_echo(pair, f"new, without {victim}")
+    fleet.change(victim, "canary", share=fleet.share, agent=new, force="a test")
+    shared = [f"new, without {victim}"] * 2 + [before] * 2
+    assert [fleet.answers(n) for n in (0, 1)] == [shared, shared]
+    page = fleet.open_page(victim)
+    expect(page.get_by_text(CANARY)).to_be_visible(timeout=PATIENCE_S * 1000)
     fleet.far.go.clear()
     asked = fleet.far.asked["wait"]
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
         wait = [{"role": "user", "content": "wait"}]
         under_way = pool.submit(pair.post, other, fleet.admin, messages=wait)
         soon(lambda: fleet.far.asked["wait"] > asked)
+        fleet.busy[victim] = occupy(fleet, victim, stack)
         with long_answer(pair.servers[victim], fleet.caller):
             pair.servers[victim].process.kill()
             pair.servers[victim].process.wait(30)
-        promote(pair, said)
+        assert fleet.answers(other) == shared
+        force = {"agent": new, "force": "a test"} if change == "promote" else {}
+        fleet.change(other, change, **force)
+        said = shared[0] if change == "promote" else before
         revoke_key(store, key.id)
-        assert fleet.answer(other) == said
+        fleet.balancer.server = pair.servers[other].url
+        assert fleet.answers(other) == [said] * 4
         assert fleet.is_signed_in(other)
         assert pair.post(other, fleet.caller, max_tokens=TOKENS).status_code == 200
         fleet.far.go.set()
         assert under_way.result(PATIENCE_S).status_code == 200
 
+    last = page.get_by_role("cell", name=str(history(store, name, "support")[0].number), exact=True)
+    expect(last).to_be_visible(timeout=PATIENCE_S * 1000)
+    expect(page.get_by_text(CANARY)).to_have_count(0)
+    page.context.close()
     fleet.far.let += LINES // 4
     soon(lambda: fleet.kept() == fleet.far.let)
     assert fleet.holder(fleet.batch) == pids[other]
     pair.restart(victim)
-    assert fleet.answer(victim) == said
+    assert fleet.answers(victim) == [said] * 4
     assert fleet.is_signed_in(victim)
     soon(lambda: [pair.post(n, revoked).status_code for n in (0, 1)] == [401, 401])
-    return victim
+
+
+def occupy(fleet: Fleet, server: int, stack: ExitStack) -> str:
+    """Have a server hold all that a key may have at once, as the other one sees; the key."""
+    pair, store = fleet.pair, fleet.pair.workspace.store
+    key, busy = create_key(store, pair.workspace.name, f"busy {server}", ["chat"])
+    sent = [begin(stack, pair, server, busy) for _ in range(REQUESTS_AT_ONCE)]
+    soon(lambda: running(sent) == leased(store, key.id) == REQUESTS_AT_ONCE)
+    assert not fleet.is_free(1 - server, busy)
+    return busy
+
+
+def leased(store: Store, key: str) -> int:
+    """Of a key: what servers hold."""
+    query = select(func.sum(RequestLeaseRow.amount)).where(RequestLeaseRow.key == key)
+    with store.session() as session:
+        return session.scalar(query) or 0
 
 
 def spend(fleet: Fleet, server: int) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.figures import Figure
 from tests.serve.two_servers import TOKENS, USD, Pair, long_answer, soon, two_servers
 
 from assay.accounts.costs import budgets, set_budget
@@ -33,7 +32,7 @@ def pair(tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch) -
         yield servers
 
 
-def test_two_servers_share_their_state_and_one_goes_on_alone(pair: Pair, figure: Figure) -> None:
+def test_two_servers_share_their_state_and_one_goes_on_alone(pair: Pair) -> None:
     store, name = pair.workspace.store, pair.workspace.name
     first, second = pair.servers
     assert not (pair.workspace.root / ".assay" / "assay.db").exists()
@@ -106,7 +105,6 @@ def test_two_servers_share_their_state_and_one_goes_on_alone(pair: Pair, figure:
         answered = sum(pool.map(spend, range(4)))
     assert len(pair.far.asked) - before == answered
     assert 0 < answered * USD <= BUDGET
-    figure("budget of USD 0.05 at two servers, spent", f"USD {answered * USD:.3f}")
 
     # One is killed while it answers. The other goes on, and so does the work.
     with long_answer(first, admin):

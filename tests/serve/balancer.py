@@ -1,0 +1,68 @@
+"""A load balancer in its least form: every new connection goes to one server, until it is told of
+another."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+
+@dataclass
+class Balancer:
+    """A running one.
+
+    Attributes:
+        url: its own.
+        server: URL of the one that new connections go to.
+    """
+
+    url: str
+    server: str
+
+
+@contextmanager
+def balancer(server: str) -> Iterator[Balancer]:
+    """Stand before some servers on loopback, and begin with this one."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+        made = Balancer(f"http://127.0.0.1:{listening.getsockname()[1]}", server)
+
+        def accept() -> None:
+            with suppress(OSError):  # once it is closed
+                while True:
+                    _begin(_join, listening.accept()[0], httpx.URL(made.server))
+
+        _begin(accept)
+        try:
+            yield made
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def _begin(work: Callable[..., None], *given: Any) -> None:
+    threading.Thread(target=work, args=given, daemon=True).start()
+
+
+def _join(near: socket.socket, url: httpx.URL) -> None:
+    """Until either end has gone."""
+    with (
+        closing(near),
+        suppress(OSError),
+        socket.create_connection((url.host, url.port or 0)) as far,
+    ):
+        _begin(_pass_on, far, near)
+        _pass_on(near, far)
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for one in (source, target):
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
