@@ -110,7 +110,12 @@ class BucketVersions:
         if found is not None:
             for name in found.files:
                 local_copies.drop(self._store, KIND, _copy(id, name))
+            local_copies.take_back(self._store, KIND, id)
             unnamed_objects.remove_doomed(self._store, [found.object])
+
+    def lend(self, id: str, files: Path) -> Path:
+        """As `VersionPlace` says: names of the copies, beside those that are held."""
+        return local_copies.lend(self._store, KIND, id, files)
 
     def count_bytes(self, ids: Collection[str]) -> int:
         """As `VersionPlace` says; no object is looked at."""
@@ -122,10 +127,13 @@ class BucketVersions:
         """Move those of the folder into the bucket; drop copies of those that were removed."""
         for id in self._before.ids():
             self._move(id)
+        lent = local_copies.list_lent(self._store, KIND)  # before others are saved
         with self._store.session() as session:
             rows = session.execute(select(_Row.id, _Row.files)).all()
         known = {_copy(id, name) for id, files in rows for name in files}
         local_copies.sweep(local_copies.folder_of(self._store, KIND), known)
+        for id in {*lent} - {id for id, _ in rows}:
+            local_copies.take_back(self._store, KIND, id)
 
     def _move(self, id: str) -> None:
         with self._store.lock(MOVE_LOCK):

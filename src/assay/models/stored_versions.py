@@ -75,6 +75,14 @@ class VersionPlace(Protocol):
             ModelError: a file is gone or has changed.
         """
 
+    def lend(self, id: str, files: Path) -> Path:
+        """A folder with the files that are held of a version, where another program may read them
+        whenever it likes, also once nothing holds them any more.
+
+        Args:
+            files: what `hold` has given.
+        """
+
     def remove(self, id: str) -> None:
         """Remove a version that nobody needs."""
 
@@ -149,6 +157,10 @@ class FolderVersions:
             if not file.is_file() or sha256_file(file) != digest:
                 raise altered(file)
         yield folder
+
+    def lend(self, id: str, files: Path) -> Path:
+        """As `VersionPlace` says: the folder itself."""
+        return files
 
     def remove(self, id: str) -> None:
         """As `VersionPlace` says, also under who reads it."""

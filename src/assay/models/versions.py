@@ -212,6 +212,12 @@ def load_version(store: Store, id: str) -> LocalVersion:
     return found
 
 
+def lend_folder(store: Store, version: LocalVersion) -> Path:
+    """Where another program may read the files of a version, whenever it likes: also once this
+    process has ended. The path is the same for all processes of a state folder."""
+    return _place_of(store).lend(version.id, version.folder).resolve()
+
+
 def find_version(store: Store, id: str) -> Version:
     """The version `id` (or the one that starts with it) as its record says; nothing is hashed.
 

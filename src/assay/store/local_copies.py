@@ -1,7 +1,8 @@
 """Copies on this disk of objects in a bucket, for what reads files: checked, and bounded.
 
 <state>/cache/<kind>/<id>    copies; those that were not used for longest are dropped
-<state>/cache/held/<...>/    names of copies in use, which nobody drops
+<state>/cache/held/<...>/    names of copies in use, which nobody drops; of lent ones it is the same
+                             from process to process
 """
 
 from __future__ import annotations
@@ -98,9 +99,36 @@ def scratch(store: Store) -> Iterator[Path]:
             _in_use_here.discard(folder)
 
 
+def lend(store: Store, kind: str, id: str, files: Path) -> Path:
+    """A folder with the files of another, for a program that reads them whenever it likes, and may
+    outlive this process: it stays for a week after the last process that has lent it has ended, and
+    another one lends the same."""
+    folder = _lent_folder(store, kind, id)
+    for file in files.iterdir():
+        with draft_in(folder) as draft:
+            draft.unlink()
+            link_or_copy(file, draft)
+            draft.replace(folder / file.name)
+    _in_use_here.add(folder)
+    return folder
+
+
 def drop(store: Store, kind: str, id: str) -> None:
     """Drop the copy of an object."""
     (folder_of(store, kind) / id).unlink(missing_ok=True)
+
+
+def take_back(store: Store, kind: str, id: str) -> None:
+    """Remove a folder that was lent, if there is one."""
+    folder = _lent_folder(store, kind, id)
+    _in_use_here.discard(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def list_lent(store: Store, kind: str) -> list[str]:
+    """The ids of what was lent from here, by any process."""
+    found = _held_folder(store).glob(_lent_folder(store, kind, "*").name)
+    return [folder.name.removeprefix(f"{kind}.") for folder in found]
 
 
 def sweep(folder: Path, known: Collection[str]) -> None:
@@ -130,6 +158,10 @@ def sweep_held(store: Store) -> None:
 
 def _held_folder(store: Store) -> Path:
     return store.folder / "cache" / "held"
+
+
+def _lent_folder(store: Store, kind: str, id: str) -> Path:
+    return _held_folder(store) / f"{kind}.{id}"
 
 
 def _hold(store: Store, folder: Path, original: Original, mine: Path) -> None:

@@ -11,6 +11,7 @@ put beside the base while it runs, when they are first asked for.
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from threading import Lock
 
 from assay.config import Vllm
@@ -19,7 +20,7 @@ from assay.generate.base import BaseDescription, describe_base, load_version_tem
 from assay.generate.remote.connection import ActiveRequest
 from assay.generate.vllm.engine import VllmEngine
 from assay.generate.vllm.server import ServedModel, VllmServer
-from assay.models.versions import load_version, version_bits, version_id
+from assay.models.versions import lend_folder, load_version, version_bits, version_id
 from assay.store.store import Store
 
 
@@ -38,7 +39,7 @@ class VllmPool:
     def __init__(self, store: Store | None, settings: Vllm) -> None:
         self._store = store
         self.server = VllmServer(settings)
-        self._engines: dict[str, VllmEngine] = {}
+        self._engines: dict[str, Future[VllmEngine]] = {}
         self._bases: dict[str, BaseDescription] = {}
         self._lock = Lock()
 
@@ -49,8 +50,24 @@ class VllmPool:
             ModelError: the server cannot be reached, or holds neither the model nor its base.
         """
         with self._lock:
-            if (known := self._engines.get(model)) is not None:
-                return known
+            if (known := self._engines.get(model)) is None:
+                opening = self._engines[model] = Future[VllmEngine]()
+        if known is not None:
+            return known.result()  # two that ask at once have it opened once
+        try:
+            opening.set_result(self._open(model))
+        except BaseException as error:
+            with self._lock:
+                del self._engines[model]
+            opening.set_exception(error)
+            raise
+        return opening.result()
+
+    def close(self) -> None:
+        """Close the connections; streams under way end with an error."""
+        self.server.close()
+
+    def _open(self, model: str) -> VllmEngine:
         id = version_id(model)
         if id is not None and version_bits(model) < 16:
             raise ModelError(
@@ -58,13 +75,7 @@ class VllmPool:
                 where=model,
                 fix="Serve it without `vllm` in assay.yaml, or use the version itself.",
             )
-        made = self._open_base(model) if id is None else self._open_version(id)
-        with self._lock:
-            return self._engines.setdefault(model, made)
-
-    def close(self) -> None:
-        """Close the connections; streams under way end with an error."""
-        self.server.close()
+        return self._open_base(model) if id is None else self._open_version(id)
 
     def _open_base(self, ref: str) -> VllmEngine:
         base = self._base(ref)
@@ -93,10 +104,10 @@ class VllmPool:
                 "server that it prepares.",
             )
         listed, name = self._find_model(base), f"assay-{version.id}"
+        folder = lend_folder(self._store, version)
 
         def load(active: ActiveRequest) -> None:
-            # The server reads the files whenever it likes: they are kept by this.
-            self.server.load_adapter(name, version.folder.resolve(), active)
+            self.server.load_adapter(name, folder, active)
 
         load(ActiveRequest())
         context = _context(listed)
