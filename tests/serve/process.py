@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +42,17 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, *options: str, command: tuple[str, ...] = PRELOADED) -> Iterator[Server]:
-    """Serve a folder; everything that is printed goes into a file."""
+def server(
+    folder: Path,
+    *options: str,
+    command: tuple[str, ...] = PRELOADED,
+    run: Callable[[], None] = main.run,
+) -> Iterator[Server]:
+    """Serve a folder; everything that is printed goes into a file.
+
+    Args:
+        run: what a fork runs in the place of `assay`.
+    """
     output = folder / "output.txt"
     asked = ["serve", "--port", "0", *options]
     process: subprocess.Popen[bytes] | Preloaded
@@ -57,7 +66,7 @@ def server(folder: Path, *options: str, command: tuple[str, ...] = PRELOADED) ->
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
         else:
-            process = Preloaded(main.run, ["assay", *asked], folder, output, os.environ)
+            process = Preloaded(run, ["assay", *asked], folder, output, os.environ)
     try:
         deadline = time.monotonic() + 300
         while not (found := re.search(r"Listening on (\S+)", output.read_text())):
