@@ -1,5 +1,5 @@
-"""Versions in a bucket before a vLLM server: fetched by whichever server is asked, checked, and lent
-to vLLM for as long as it may read them."""
+"""Versions in a bucket before a vLLM server: fetched by whichever server is asked, checked, and
+lent to vLLM for as long as it may read them."""
 
 from __future__ import annotations
 
