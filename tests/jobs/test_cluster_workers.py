@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import torch
 
 from assay.config import Place
 from assay.errors import ConfigError
@@ -154,12 +155,12 @@ def test_a_state_that_other_machines_do_not_reach_is_refused(tmp_path: Path) -> 
         work_on_cluster(Workspace(tmp_path), Place(on="ray"), SILENT, consent=True)
 
 
-def test_a_gpu_is_asked_of_a_machine_that_has_none(
+def test_more_gpus_are_asked_for_than_the_machine_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(on_cluster, "_files_of", lambda _: {})
-    monkeypatch.setattr(on_cluster, "best_device", lambda: "cpu")
-    place = Place(on="ray", workers=1)
-    with pytest.raises(ConfigError, match="no GPU"):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    place = Place(on="ray", workers=2)
+    with pytest.raises(ConfigError, match="1 GPU here for 2 workers"):
         work_on_cluster(Workspace(tmp_path), place, SILENT, consent=True, gpu=True)

@@ -8,7 +8,6 @@ from assay.config import CONFIG_FILE, STATE_FOLDER, Place
 from assay.errors import ConfigError
 from assay.jobs.cluster_workers import ClusterSupervisor
 from assay.jobs.service import ending_on_signals
-from assay.models.device import best_device
 from assay.place.opening import workers_of
 from assay.place.processes import ADDRESS
 from assay.progress import Progress
@@ -34,7 +33,7 @@ def work_on_cluster(
     """
     files = _files_of(workspace)
     if gpu:
-        _check_gpu()
+        _check_gpus(place.at_once)
     with ending_on_signals(), workers_of(place, progress, gpus=int(gpu)) as workers:
         if workers is None:
             raise ConfigError(
@@ -56,13 +55,18 @@ def work_on_cluster(
         supervisor.run()
 
 
-def _check_gpu() -> None:
-    if not os.environ.get(ADDRESS) and best_device() == "cpu":
-        raise ConfigError(
-            "this machine has no GPU that torch can use, and is the whole cluster.",
-            fix=f"Leave --gpu out, or start a cluster of machines with GPUs and name it in "
-            f"{ADDRESS}. `assay doctor` says what this machine has.",
-        )
+def _check_gpus(workers: int) -> None:
+    import torch  # takes a second
+
+    if os.environ.get(ADDRESS) or (have := torch.cuda.device_count()) >= workers:
+        return
+    raise ConfigError(
+        f"this machine is the whole cluster, and torch finds {say_count(have, 'GPU')} here for "
+        f"{say_count(workers, 'worker')}.",
+        where="--gpu",
+        fix="Use fewer workers (`--workers`), leave --gpu out, or start a cluster of machines with "
+        f"GPUs and name it in {ADDRESS}.",
+    )
 
 
 def _files_of(workspace: Workspace) -> dict[str, str]:

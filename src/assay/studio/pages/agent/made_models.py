@@ -26,11 +26,11 @@ MADE_HERE: dict[str, tuple[tuple[str, ...], str]] = {
         ("extract",),
         "It finds each field of the record in the input, as it was found in the examples.",
     ),
+    "outside": ((), "They were brought in a file."),
     "calls": (
         ("extract-call",),
         "It chooses a function and finds its arguments, as they were found in the examples.",
     ),
-    "outside": ((), "Its answers were brought in a file."),
 }
 """By the scheme of a model: the candidates that make it, and how it comes to an answer."""
 
@@ -41,5 +41,5 @@ def describe_made(model: str) -> str | None:
     if made is None:
         return None
     kinds, what = made
-    names = " or ".join(filter(None, map(title_of, kinds))) or "none"
+    names = " or ".join(filter(None, map(title_of, kinds))) or "outside answers"
     return f"Model: {names}. {what}"
