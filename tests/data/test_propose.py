@@ -19,6 +19,7 @@ from assay.example import Example, Message
 from assay.project.start.init import Choices, draft, yaml_text
 
 SIZES = ["small", "large"] * ENUM_COUNT
+CAKES = ["Käsekuchen", "Nusszopf"] * ENUM_COUNT
 RECORDS = [{"size": size, "tags": ["a", "b"], "n": n} for n, size in enumerate(SIZES)]
 
 VALUES = st.recursive(
@@ -32,6 +33,11 @@ def test_a_field_of_few_values_is_a_closed_set() -> None:
     schema = infer_schema(RECORDS)
     assert schema["properties"]["size"]["enum"] == ["large", "small"]
     assert schema["properties"]["tags"]["items"]["enum"] == ["a", "b"]
+
+
+def test_the_first_prompt_writes_the_values_of_a_closed_set_as_they_are() -> None:
+    examples = [Example.of(f"{n}", json.dumps({"cake": one})) for n, one in enumerate(CAKES)]
+    assert '- cake: one of "Käsekuchen", "Nusszopf"' in propose(examples).system_prompt
 
 
 def test_what_the_holdout_file_holds_opens_the_sets_it_breaks_and_no_others() -> None:

@@ -377,6 +377,7 @@ def _describe(schema: dict[str, Any]) -> str:
         kind = field.get("type", "value")
         text = " or ".join(kind) if isinstance(kind, list) else str(kind)
         if "enum" in field:
-            text = "one of " + ", ".join(json.dumps(value) for value in field["enum"])
+            values = (json.dumps(value, ensure_ascii=False) for value in field["enum"])
+            text = "one of " + ", ".join(values)
         lines.append(f"- {name}: {text}" + ("" if name in required else " (only when it applies)"))
     return "The keys:\n" + "\n".join(lines) if lines else ""
