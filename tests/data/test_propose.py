@@ -197,11 +197,19 @@ def test_a_field_of_a_set_whose_values_are_spelled_in_several_ways_is_named() ->
 
 
 def test_cells_that_are_empty_or_no_number_as_in_all_other_rows_are_named() -> None:
-    said = [{"born": f"{n + 1}.3.2026", "kg": f"{n},5", "kind": "dog"} for n in range(40)]
+    said = [{"born": f"{n + 1}.3.2026", "kg": f"{n}", "kind": "dog"} for n in range(40)]
+    for one in said[10:13]:
+        one["kg"] = "a dozen"
     said[4]["kg"], said[6]["kg"], said[8]["kind"] = "", "ca. 12", " "
     said[9]["born"] = "unknown"  # the others are dates, and no numbers
     examples = [Example.of(f"pet {n}", json.dumps(one), line=n) for n, one in enumerate(said)]
     empty, other, kind = propose(examples).warnings
     assert empty.startswith("kg is empty in 1 of 40 records: line 4.")
-    assert other.startswith("kg is a number in all but 1 of 39 records: line 6.")
+    assert other.startswith("kg is a number in all but 4 of 39 records: lines 6, 10, 11, 12.")
     assert kind.startswith("kind is empty in 1 of 40 records: line 8.")
+
+
+def test_numbers_with_a_decimal_comma_are_said_to_stay_texts() -> None:
+    said = [{"price": f"{n},50", "mass": f"1,{n:03}", "code": f"{n:03}"} for n in range(40)]
+    (price,) = propose([Example.of(f"{n}", json.dumps(one)) for n, one in enumerate(said)]).warnings
+    assert price.startswith("price holds numbers with a decimal comma, such as '0,50': they stay")

@@ -17,6 +17,8 @@ RARELY_OTHER = 0.25
 so by mistake."""
 _NUMBER = re.compile(r"\s*[+-]?\d+(?:[.,]\d{3})*(?:[.,]\d*)?\s*")
 """As it is written in any country; a date such as 1.3.2026 is none."""
+_DECIMAL_COMMA = re.compile(r",(?!\d{3}\s*$)\d+\s*$")
+"""Not one before three digits, which may part thousands."""
 MOST_NAMED = 10
 """Lines that a warning names."""
 _WORDS = {bool: "true or false", str: "text", list: "a list", dict: "a record"}
@@ -72,10 +74,16 @@ def _no_number(name: str, records: Records) -> Iterator[str]:
     """Cells of a table are texts, numbers too."""
     texts = [(line, text) for line, text in _texts(name, records) if text.strip()]
     lines = [line for line, text in texts if not _NUMBER.fullmatch(text)]
-    if 0 < len(lines) <= RARELY_MISSING * len(texts):
+    if 0 < len(lines) <= RARELY_OTHER * len(texts):
         yield (
             f"{name} is a number in all but {len(lines)} of {len(texts)} records: "
-            f"{_named(lines)}. If this is a mistake, write a number there and bring the file again."
+            f"{_named(lines)}. So all are texts; if they should be numbers, write one there, too, "
+            "and bring the file again."
+        )
+    elif not lines and (cell := next((t for _, t in texts if _DECIMAL_COMMA.search(t)), None)):
+        yield (
+            f"{name} holds numbers with a decimal comma, such as {quote_label(cell.strip())}: they "
+            "stay texts. If they should be numbers, write a point there and bring the file again."
         )
 
 
