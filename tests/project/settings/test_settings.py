@@ -86,6 +86,20 @@ def test_files_and_columns_that_are_not_there_are_refused(workspace: Workspace) 
             settings.save(workspace, text, based_on=draft.hash)
 
 
+def test_numbers_that_the_schema_takes_for_text_are_refused(workspace: Workspace) -> None:
+    (workspace.root / "orders.csv").write_text("text,product,count\n2 rolls,rolls,2\n")
+    columns = {"input": ["text"], "output": ["product", "count"], "numbers": ["count"]}
+    values = {"data.file": "orders.csv", "data.columns": columns}
+    for kinds in (["string", "null"], ["number", "null"]):
+        schema = {"properties": {"product": {"type": "string"}, "count": {"type": kinds}}}
+        text = edit(settings.read(workspace).text, values | {"output_schema": schema})
+        problems = settings.validate(workspace, text, admin=True).problems
+        assert [problem.field for problem in problems] == ["data.columns.numbers"] * (
+            "string" in kinds
+        )
+        assert all("count is no number in `output_schema`" in one.message for one in problems)
+
+
 def test_answers_longer_than_the_model_reads_are_refused_unless_another_model_writes_them(
     workspace: Workspace,
 ) -> None:

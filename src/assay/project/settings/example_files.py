@@ -1,4 +1,5 @@
-"""Whether the files of examples that settings name can be read, and have the columns they name."""
+"""Whether the files of examples that settings name can be read, and have the columns they name, and
+whether the record's fields are of the kind that their columns give."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from assay.errors import AssayError, UsageError
 
 
 def find_misnamed(root: Path, before: Config | None, after: Config) -> Iterator[tuple[str, str]]:
-    """Settings whose files or columns are not there, each with why; the start of a file is read.
+    """Settings whose files or columns are not there, or whose columns are no numbers in the schema,
+    each with why; the start of a file is read.
 
     What stands in assay.yaml already is not looked at: a project may name a file that is still to
     come, and its other settings can be changed meanwhile. Data sets of the hub are not asked for.
@@ -26,6 +28,8 @@ def find_misnamed(root: Path, before: Config | None, after: Config) -> Iterator[
         root: the project's folder.
         before: what assay.yaml says now; None: nothing that can be read.
     """
+    if before is None or _numbers(before) != _numbers(after):
+        yield from _find_no_numbers(after)
     data = after.data
     if before is not None and _named(before.data) == _named(data):
         return
@@ -49,6 +53,25 @@ def find_misnamed(root: Path, before: Config | None, after: Config) -> Iterator[
             elif isinstance(error, ColumnError) and setting == "data.file":
                 place = f"data.columns.{error.role}"
             yield place, f"{error.what} {error.fix}" if error.fix else error.what
+
+
+def _numbers(config: Config) -> tuple[Any, ...]:
+    columns = config.data.columns
+    return columns.numbers if columns else [], config.output_schema
+
+
+def _find_no_numbers(config: Config) -> Iterator[tuple[str, str]]:
+    """Columns of numbers whose field can be none: the schema would reject every row."""
+    names, schema = _numbers(config)
+    for name in names:
+        field = (schema or {}).get("properties", {}).get(name, {})
+        kinds = field.get("type", "number") if isinstance(field, dict) else "number"
+        if not {"number", "integer"} & set([kinds] if isinstance(kinds, str) else kinds):
+            yield (
+                "data.columns.numbers",
+                f"{name} is no number in `output_schema`, which would reject every row. Give it "
+                '`"type": ["number", "null"]` there, and no `enum`; or leave it out here.',
+            )
 
 
 def _named(data: Data) -> tuple[Any, ...]:
