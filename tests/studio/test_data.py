@@ -213,4 +213,12 @@ def test_what_cannot_be_split_is_not_compared_and_can_be_mended(
         page.get_by_role("option", name="label 0", exact=True).click()
         dialog.get_by_role("button", name="Save").click()
         expect(page.get_by_text("for training", exact=True)).to_be_visible(timeout=300_000)
-    assert rows.open_rows(Workspace(folder)).is_divided
+        assert rows.open_rows(Workspace(folder)).is_divided
+        settings = folder / "assay.yaml"
+        settings.write_text(settings.read_text().replace("label 0, label 1, label 2", "a, b"))
+        page = visitor.open("/data")
+        told = page.get_by_role("alert")
+        expect(told).to_contain_text("The examples can no longer be split", timeout=300_000)
+        expect(told).to_contain_text("an output that is not one of the labels (")
+        expect(page.get_by_text("Undo a change of settings on the page Settings.")).to_be_visible()
+        visitor.axe()

@@ -19,7 +19,7 @@ from assay.chat.template import Template
 from assay.config import Config
 from assay.data.contents import quote_label
 from assay.data.dialogues import keep_dialogues_whole
-from assay.data.gather import ExampleSource, GatheredExamples
+from assay.data.gather import ExampleSource, GatheredExamples, name_causes
 from assay.data.locked import (
     changes_of_holdout,
     drawing_settings,
@@ -288,12 +288,15 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     where = str(source.config.data.file)
     usable = len(found.pool)
     if usable < LEAST_ROWS:
-        rejected = f" ({found.rejected} rejected)" if found.rejected else ""
+        rejected, fix = "", "Add examples."
+        if found.rejected:
+            rejected = f" Rejected ({found.rejected}): {name_causes(found.problems)}."
+            fix = f"Correct what rejects them (see {Step.CHECK_DATA}), or add examples."
         raise DataError(
-            f"{say_count(usable, 'usable row')}{rejected}; at least {LEAST_ROWS} are needed, and a "
-            "few hundred for a verdict.",
+            f"{say_count(usable, 'usable row')}; at least {LEAST_ROWS} are needed, and a few "
+            f"hundred for a verdict.{rejected}",
             where=where,
-            fix=f"Add examples; {Step.CHECK_DATA} lists every rejected row.",
+            fix=fix,
         )
     warnings = _check_holdout_whole(source, found)
     if source.config.task != "label":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,9 +21,20 @@ from assay.example import Example, json_sha256
 from assay.progress import Progress
 from assay.store.files import sha256_file
 
+_CAUSES_TOLD = 3
 _LINES_TOLD = 5
 """Rows of a new holdout's file of which is said what is wrong with them."""
 _RULES = 2  # raised when the same files would be divided otherwise; part of a split's key
+
+
+def name_causes(problems: Mapping[str, int]) -> str:
+    """What rejects rows, the most frequent causes first; `problems` counts them by code."""
+    causes = [
+        f"{CODES[code][1]} ({count})"
+        for code, count in Counter(problems).most_common()
+        if CODES[code][0] == "error" and code not in OF_THE_FILE
+    ]
+    return "; ".join(causes[:_CAUSES_TOLD])
 
 
 @dataclass(slots=True)
@@ -137,12 +149,7 @@ class ExampleSource:
         (fresh, report), told = self.read(address, found), []
         of = f"of the {report.rows} rows of the new holdout's file"
         if report.rejected:
-            causes = [
-                f"{CODES[code][1]} ({count})"
-                for code, count in Counter(report.counts).most_common()
-                if CODES[code][0] == "error" and code not in OF_THE_FILE
-            ]
-            told.append(f"{report.rejected} {of} cannot be used: {'; '.join(causes[:3])}.")
+            told.append(f"{report.rejected} {of} cannot be used: {name_causes(report.counts)}.")
         if self.config.task == "text":
             merged = merge_liked(fresh)
             if repeated := len(fresh) - len(merged):

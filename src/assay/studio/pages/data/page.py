@@ -150,13 +150,21 @@ async def _show_refusal(
 ) -> None:
     """Why the examples are not divided anew, and the ways out; no row is shown."""
     present = await context.read(describe_present_holdout)
-    if not isinstance(error, HoldoutError) or present is None:
+    if present is None or not isinstance(error, HoldoutError | DataError):
         w.failure(error)
         return
-    w.failure(error, "The examples and the settings no longer fit the holdout")
+    if is_other := isinstance(error, HoldoutError):
+        w.failure(error, "The examples and the settings no longer fit the holdout")
+    else:
+        w.failure(error, "The examples can no longer be split")
     with w.card():
         if context.may("editor"):
-            w.text("To continue, undo the change or replace the holdout.", "strong")
+            w.text(
+                "To continue, undo the change or replace the holdout."
+                if is_other
+                else "To continue, undo the change.",
+                "strong",
+            )
             w.text(
                 "Undo a change of settings on the page Settings. Restore a row that was changed or "
                 "removed outside of the studio in the file itself. The rows are then listed here "
@@ -165,7 +173,8 @@ async def _show_refusal(
             )
             w.link("Settings", "/settings")
         openings.show(present.openings)
-        renewal_form(context, openings, refresh)
+        if is_other:
+            renewal_form(context, openings, refresh)
 
 
 def _show_division(
