@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from assay.agent.agent import Agent
+from assay.agent.forms import is_within
 from assay.agent.routing import ConfidenceRule, Step, Walk, paths
 from assay.agent.runtime import assemble
 from assay.config import is_remote
@@ -213,17 +214,25 @@ def check_effort(name: str, model: str, effort: str | None) -> None:
         )
 
 
+def _is_format_kept(made: Request, options: GenerationOptions) -> bool:
+    """Whether all answers of an agent's format have that of the client, too, if it has one."""
+    if options.schema is None and not options.json_object:
+        return True
+    wanted = {"type": "object"} if options.schema is None else options.schema
+    return made.schema is not None and is_within(made.schema, wanted)
+
+
 def _call(
     name: str, step: Step, made: Request, options: GenerationOptions, sampling: Sampling
 ) -> EngineCall:
     check_effort(name, step.agent.model, options.reasoning_effort)
     if made.schema is not None or made.choices is not None:
-        if options.schema is not None or options.json_object or made.tools:
+        if made.tools or not _is_format_kept(made, options):
             raise UsageError(
                 f"{name} enforces the format of its answers; a request cannot set another "
                 "format or tools."
             )
-        sampling = replace(sampling, schema=made.schema, choices=made.choices)
+        sampling = replace(sampling, schema=made.schema, choices=made.choices, json_object=False)
     elif made.calls and options.schema is None and not options.json_object:
         sampling = replace(sampling, calls=True)
     if options.max_new_tokens is None:
