@@ -41,12 +41,14 @@ def compared(
     opening: int = 1,
     cheap: str | None = None,
     margin_for_cheaper: float | None = None,
+    primary: str | None = None,
 ) -> Result:
     """A finished comparison of agents by their scores on the same examples; the verdict is real.
 
     Args:
         minutes: after the other comparisons.
         cheap: the agent that is cheaper to own than all others; None: no cost is known.
+        primary: the grader that decided; None: that of the other comparisons.
     """
     names = {agent: f"candidate-{n}" for n, agent in enumerate(scores)}
     entries = [
@@ -64,7 +66,7 @@ def compared(
     result = as_result(decision, by_name, opening=opening, id=id, incomplete=incomplete)
     holdout = len(next(iter(scores.values())))
     data = result.data.model_copy(update={"holdout": holdout})
-    result = result.model_copy(update={"data": data})
+    result = result.model_copy(update={"data": data, "primary": primary or result.primary})
     with store.session() as session:
         session.add(
             ComparisonRow(

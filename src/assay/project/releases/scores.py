@@ -1,14 +1,21 @@
-"""What an agent that is served scored when it was promoted, and what it scores in the newest
-comparison: the two may differ, being measured on other examples or other documents."""
+"""What agents scored: a served one when it was promoted and in the newest comparison, which may
+differ, being measured on other examples or other documents; all, in the newest that measured each.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from sqlalchemy import select
+
+from assay.agent.versions import find_version
 from assay.compare.records import load_result, load_results
 from assay.compare.report import wording
 from assay.compare.result import Result
 from assay.project.workspace import Workspace
+from assay.store.tables import ComparisonRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +26,13 @@ class AgentScores:
         promoted: in the comparison that it was promoted on.
         newest: in the newest comparison.
         has_newer: the newest comparison is not the one that it was promoted on.
+        graders: that decided then and now, where they are not the same.
     """
 
     promoted: float | None
     newest: float | None
     has_newer: bool
+    graders: tuple[str, str] | None = None
 
     @property
     def phrase(self) -> str:
@@ -38,22 +47,70 @@ class AgentScores:
             return then
         if self.newest is None:
             return f"{then} when it was promoted; the newest comparison did not measure it"
-        return (
-            f"{then} when it was promoted, {wording.in_100(self.newest)} in the newest comparison"
-        )
+        now = wording.in_100(self.newest)
+        if self.graders is not None:
+            then, now = f"{then} by {self.graders[0]}", f"{now} by {self.graders[1]}"
+        return f"{then} when it was promoted, {now} in the newest comparison"
 
 
 def find_scores(workspace: Workspace, agent: str, comparison: str | None) -> AgentScores:
     """The scores of an agent (id) that was promoted on a comparison (id; None: on none)."""
     then = load_result(workspace.store, comparison) if comparison else None
     now = next(load_results(workspace.store), None)
+    graders = None
+    if then is not None and now is not None and then.primary != now.primary:
+        graders = then.primary, now.primary
     return AgentScores(
         _score(then, agent),
         _score(now, agent),
         now is not None and now.comparison != comparison,
+        graders,
     )
 
 
 def _score(result: Result | None, agent: str) -> float | None:
     found = result.candidates if result is not None else ()
     return next((one.score for one in found if one.agent == agent), None)
+
+
+class NewestScore(NamedTuple):
+    """What an agent scored in the newest comparison that measured it.
+
+    Attributes:
+        grader: that decided there.
+        is_present: the newest comparison of all is decided by the same grader; where not, the score
+            cannot be compared with those of the others.
+    """
+
+    value: float
+    grader: str
+    is_present: bool
+
+
+def newest_scores(workspace: Workspace, agents: Collection[str]) -> dict[str, NewestScore]:
+    """Each agent's score in the newest comparison that measured it, by `NAME@VERSION`.
+
+    Args:
+        agents: as `NAME@VERSION`.
+    """
+    wanted: dict[str, list[str]] = {}
+    for label in agents:
+        wanted.setdefault(find_version(workspace.store, label).agent, []).append(label)
+    query = (
+        select(ComparisonRow.result["candidates"], ComparisonRow.result["primary"])
+        .where(ComparisonRow.result.is_not(None))
+        .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
+    )
+    found: dict[str, NewestScore] = {}
+    present = None
+    with workspace.store.session() as session:
+        for candidates, primary in session.execute(query.execution_options(yield_per=10)):
+            present = present or primary
+            for one in candidates or ():
+                for label in wanted.get(one["agent"], ()):
+                    if one["score"] is not None:
+                        score = NewestScore(one["score"], primary, primary == present)
+                        found.setdefault(label, score)
+            if len(found) == len(set(agents)):
+                break
+    return found
