@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from assay.compare.reasons import quoted
+from assay.compare.report import wording
 from assay.compare.result import CandidateResult, Result
 from assay.errors import Step
 from assay.evaluate.powerlaw import FEWEST_ROWS
 
 
 def first(result: Result) -> str:
-    """The remedy that comes first by what was measured: the labels, if enough of them are doubtful;
-    else more examples or a stronger model, between which a learning curve decides.
+    """The remedy that comes first by what was measured: the one field of a record without which
+    the best would be good enough; the labels, if enough of them are doubtful; else more examples or
+    a stronger model, between which a learning curve decides.
 
     Args:
         result: whose outcome is `none`, or which names none for now.
@@ -36,6 +38,15 @@ def first(result: Result) -> str:
         )
     below = needed - (best.score or 0.0)
     distance = f"{quoted(best.name)} is {100 * below:.1f} points below what you called good enough"
+    if hard := _hard_field(result, best, needed):
+        field, others = hard
+        return (
+            f"{distance}, for one field alone: {field} is right in "
+            f"{wording.in_100(best.per_class[field])} of 100 records, all others together in at "
+            f"least {wording.in_100(others)}. Check first, on single rows, that a "
+            "person could write this field, as it is written there, from the input alone. "
+            f"Then {drawn}"
+        )
     if look is None:
         return f"{distance}. First {drawn}"
     doubtful = len(look.ids) / look.rows
@@ -47,6 +58,17 @@ def first(result: Result) -> str:
         )
     few = f"and only {labels}" if look.ids else "and none of the measured labels looks wrong"
     return f"{distance}, {few}. First {drawn}"
+
+
+def _hard_field(result: Result, best: CandidateResult, needed: float) -> tuple[str, float] | None:
+    """The field without which the records of the best would be good enough, and the share of them
+    in which all others are right, at least; None where there is none, or no whole record counts.
+    """
+    if result.primary != "record-exact" or len(best.per_class) < 2:
+        return None
+    field = min(best.per_class, key=lambda name: best.per_class[name])
+    others = 1 - sum(1 - right for name, right in best.per_class.items() if name != field)
+    return (field, others) if others >= needed else None
 
 
 def _more_examples(result: Result, best_first: Sequence[CandidateResult]) -> str:
