@@ -11,6 +11,7 @@ from assay.agent.versions import save_agent
 from assay.project import agents
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
+from tests.many_rows import project
 from tests.studio.browsing import Studio, Tab
 from tests.studio.signing_in import signed_in
 
@@ -201,7 +202,9 @@ def test_a_viewer_looks(browser: Browser, up: Studio, name: str) -> None:
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 
 
+@pytest.mark.usefixtures("name")
 def test_another_agent_is_made(browser: Browser, up: Studio) -> None:
+    project(up.folder, 3)
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/agent")
         page.get_by_role("button", name="Create agent").click()
@@ -211,4 +214,6 @@ def test_another_agent_is_made(browser: Browser, up: Studio) -> None:
         page.get_by_label("Name of the new agent").fill("fresh")
         page.get_by_role("button", name="Create", exact=True).click()
         expect(page.get_by_text("Version 1, by editor")).to_be_visible()
+        page.get_by_text("One of a fixed set").click()
+        expect(page.get_by_label("Allowed answers")).to_have_value("label 0\nlabel 1\nlabel 2")
     assert agents.read(Workspace(up.folder), "fresh").agent.model == "smollm2-135m-instruct"

@@ -136,7 +136,8 @@ def field_recall(
 
 @against_reference(
     "field-f1",
-    "Harmonic mean of field precision and field recall.",
+    "Share of the fields, expected and answered ones together, that are right (F1: the harmonic "
+    "mean of field precision and field recall).",
     settings=RecordSettings,
     wants="JSON value",
     points="for right fields",

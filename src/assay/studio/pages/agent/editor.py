@@ -64,7 +64,10 @@ class AgentEditor(FormAndText[Agent, Draft]):
         self._form.show(draft.agent)
 
     def _build_form(self) -> AgentForm:
-        self._form = AgentForm(self._put, self._models, self._bases, self._arms, open=self._open)
+        config = self._context.workspace.config
+        self._form = AgentForm(
+            self._put, self._models, self._bases, self._arms, config, open=self._open
+        )
         return self._form
 
     def _build_more(self) -> None:

@@ -13,6 +13,7 @@ from nicegui import ui
 
 from assay import json_reader
 from assay.agent.agent import Agent
+from assay.config import Config
 from assay.errors import UsageError
 from assay.knowledge.build import RETENTION
 from assay.project.agents.drafts import PromptTokens
@@ -32,6 +33,7 @@ from assay.studio.shared.controls import (
 from assay.studio.shared.numbers import NumberInput, refuse_fraction, require_number
 
 FORMS = {"text": "Free text", "choices": "One of a fixed set", "schema": "JSON record"}
+FIRST_LABELS = ["yes", "no"]
 FIRST_SCHEMA = {
     "type": "object",
     "properties": {"name": {"type": "string"}},
@@ -66,6 +68,8 @@ class AgentForm(Controls[Agent]):
         put: writes settings into the text.
         models, bases: what can be chosen for `model` and `knowledge`.
         arms: agents that a route can choose, `NAME@VERSION` by id.
+        config: of the project, whose labels and record a format of answers begins with; None: there
+            is none.
         open: whether anything can be changed.
     """
 
@@ -75,10 +79,13 @@ class AgentForm(Controls[Agent]):
         models: Sequence[str],
         bases: Sequence[str],
         arms: Mapping[str, str],
+        config: Config | None,
         *,
         open: bool,
     ) -> None:
         super().__init__(put, open=open)
+        self._labels = (config.labels if config is not None else None) or FIRST_LABELS
+        self._schema = (config.output_schema if config is not None else None) or FIRST_SCHEMA
         self._models, self._bases, self._arms = list(models), list(bases), arms
         self._turns: list[list[dict[str, Any]]] = []
         self._build()
@@ -293,9 +300,9 @@ class AgentForm(Controls[Agent]):
         if kind == "text" and agent.constrained:
             values["constrained"] = False
         if kind == "choices" and agent.choices is None:
-            values |= {"choices": ["yes", "no"], "constrained": True}
+            values |= {"choices": self._labels, "constrained": True}
         if kind == "schema" and agent.output_schema is None:
-            values |= {"output_schema": FIRST_SCHEMA, "constrained": True}
+            values |= {"output_schema": self._schema, "constrained": True}
         if values:
             await self._put(values)
             if self._parsed is not None:
