@@ -69,8 +69,8 @@ def _find_no_numbers(config: Config) -> Iterator[tuple[str, str]]:
         if not {"number", "integer"} & set([kinds] if isinstance(kinds, str) else kinds):
             yield (
                 "data.columns.numbers",
-                f"{name} is no number in `output_schema`, which would reject every row. Give it "
-                '`"type": ["number", "null"]` there, and no `enum`; or leave it out here.',
+                f"{name} is no number in `output_schema`, which would reject every row. Change its "
+                "`type` there to `[number, null]` and take out its `enum`, or leave it out here.",
             )
 
 
