@@ -33,6 +33,10 @@ class Step(Enum):
         "“Draw a learning curve” on the page Training",
     )
     CHECK_DATA = "`assay data check`", "the page Data"
+    MEND_REJECTED = (
+        "Correct what rejects them (`assay data check` lists every one)",
+        "Correct what rejects them",
+    )
     CHECK_FILE = "`assay data check FILE`", "“Check or convert other files” on the page Data"
     NAME_COLUMNS = (
         "Set them with --input COLUMN --output COLUMN",

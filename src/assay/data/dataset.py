@@ -286,17 +286,14 @@ def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:
 def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     """Refuse what cannot be divided; returns warnings on what can, with a loss."""
     where = str(source.config.data.file)
-    usable = len(found.pool)
+    usable, wrong = len(found.pool), name_causes(found.problems)
     if usable < LEAST_ROWS:
-        rejected, fix = "", "Add examples."
-        if found.rejected:
-            rejected = f" Rejected ({found.rejected}): {name_causes(found.problems)}."
-            fix = f"Correct what rejects them (see {Step.CHECK_DATA}), or add examples."
         raise DataError(
             f"{say_count(usable, 'usable row')}; at least {LEAST_ROWS} are needed, and a few "
-            f"hundred for a verdict.{rejected}",
+            "hundred for a verdict."
+            + (f" Rejected ({found.rejected}): {wrong}." if found.rejected else ""),
             where=where,
-            fix=fix,
+            fix=f"{Step.MEND_REJECTED}, or add examples." if found.rejected else "Add examples.",
         )
     warnings = _check_holdout_whole(source, found)
     if source.config.task != "label":
