@@ -24,3 +24,12 @@ def test_neither_keys_that_are_data_nor_long_texts_are_remembered(
     assert seen.find_others('{"kind": "New", "id3": "X", "pad": "A"}') == [
         "in kind, 'New' is written 'new' in 20 rows."
     ]
+
+
+def test_an_umlaut_in_two_letters_is_another_spelling() -> None:
+    seen = Spellings("json")
+    for _ in range(9):
+        seen.add('{"branch": "Südstraße"}')
+    assert seen.find_others('{"branch": "Suedstrasse"}') == [
+        "in branch, 'Suedstrasse' is written 'Südstraße' in 9 rows."
+    ]

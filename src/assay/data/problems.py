@@ -123,7 +123,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     ),
     "label-variants": (
         "warning",
-        "labels that differ only in case, punctuation or white space, or as yes and true do",
+        "labels that differ only in case, punctuation, white space, or as yes and true or ü and ue",
     ),
 }
 

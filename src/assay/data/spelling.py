@@ -27,11 +27,13 @@ MOST_LINES = 1000
 """Lines of one spelling that are remembered."""
 SPELLING_FIX = "Write it as there: an answer in another spelling counts as wrong."
 _YES_NO = {"true": "yes", "false": "no"}
+_TWO_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+"""As German is written where a keyboard or a program has no umlauts."""
 
 
 def plain(value: str) -> str:
     """What all spellings of a value have in common."""
-    text = normalise(value.replace("_", " "))
+    text = normalise(value.replace("_", " ")).translate(_TWO_LETTERS)
     return _YES_NO.get(text, text)
 
 
