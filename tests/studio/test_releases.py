@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from assay.project.releases.kept import KeptTraces
-from assay.project.releases.scores import find_scores, newest_scores
+from assay.project.releases.scores import find_scores
 from assay.project.workspace import Workspace
 from assay.release.examples import ExportedExamples
 from assay.studio.pages.releases.staleness import explain_nothing_to_judge
@@ -94,10 +94,6 @@ def test_what_an_agent_scored_then_and_scores_now_is_told_apart(tmp_path: Path) 
     then, present = f"100.0 of 100 by {first.primary}", "25.0 by field-f1"
     told = f"{then} when it was promoted, {present} in the newest comparison"
     assert said(one, first.comparison) == told
-    assert newest_scores(workspace, ["tuned@1", "tuned@2"]) == {
-        "tuned@1": (0.25, "field-f1", True),
-        "tuned@2": (0.5, first.primary, False),  # of another grader than the newest comparison
-    }
     compared(store, {other: right(0.5, 60)}, id="c", minutes=9)
     assert "the newest comparison did not measure it" in said(one, first.comparison)
     assert said(one, None) == ""

@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 
 from assay.agent.agent import Agent
 from assay.agent.texts import as_yaml, edit
-from assay.agent.versions import AgentVersion
 from assay.compare.holdout import is_program
 from assay.errors import StateError, UsageError
 from assay.mcp.access import Access, find_own_agent
@@ -17,7 +16,7 @@ from assay.mcp.data import READS
 from assay.mcp.jobs import STARTS
 from assay.mcp.texts import OneLine
 from assay.project import agents, versions
-from assay.project.releases.scores import NewestScore, newest_scores
+from assay.project.comparisons import scores
 from assay.project.workspace import Workspace, project_of
 
 MOST_PROMPT, MOST_EXAMPLE, MOST_SHOWN = 50_000, 10_000, 50
@@ -30,7 +29,6 @@ class AgentLine(BaseModel):
 
     Attributes:
         score: in the newest comparison that measured it; null: none has.
-        grader: that decided there: scores by two graders cannot be compared.
     """
 
     agent: str
@@ -38,7 +36,6 @@ class AgentLine(BaseModel):
     message: str
     at: str
     score: float | None
-    grader: str | None
 
 
 class VersionLine(BaseModel):
@@ -87,9 +84,18 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         models. Comparisons save one agent for each candidate."""
         workspace = access.workspace(context)
         saved = agents.list_agents(workspace)
-        measured = newest_scores(workspace, [one.label for one in saved])
+        measured = scores(workspace, [one.label for one in saved])
         return AgentList(
-            agents=[_line(one, measured.get(one.label)) for one in saved[:200]],
+            agents=[
+                AgentLine(
+                    agent=one.label,
+                    author=one.author,
+                    message=one.message[:300],
+                    at=one.at.isoformat(timespec="seconds"),
+                    score=measured.get(one.label),
+                )
+                for one in saved[:200]
+            ],
             versions=[
                 VersionLine(
                     version=one["id"],
@@ -189,17 +195,6 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
             agent=saved.label,
             next_step=f"try_agent with {saved.label} scores it on validation.",
         )
-
-
-def _line(agent: AgentVersion, score: NewestScore | None) -> AgentLine:
-    return AgentLine(
-        agent=agent.label,
-        author=agent.author,
-        message=agent.message[:300],
-        at=agent.at.isoformat(timespec="seconds"),
-        score=None if score is None else score.value,
-        grader=None if score is None else score.grader,
-    )
 
 
 def _base(workspace: Workspace, label: str | None) -> Agent:

@@ -1,21 +1,14 @@
-"""What agents scored: a served one when it was promoted and in the newest comparison, which may
-differ, being measured on other examples or other documents; all, in the newest that measured each.
-"""
+"""What an agent that is served scored when it was promoted, and what it scores in the newest
+comparison: the two may differ, being measured on other examples or other documents."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from sqlalchemy import select
-
-from assay.agent.versions import find_version
 from assay.compare.records import load_result, load_results
 from assay.compare.report import wording
 from assay.compare.result import Result
 from assay.project.workspace import Workspace
-from assay.store.tables import ComparisonRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,46 +64,3 @@ def find_scores(workspace: Workspace, agent: str, comparison: str | None) -> Age
 def _score(result: Result | None, agent: str) -> float | None:
     found = result.candidates if result is not None else ()
     return next((one.score for one in found if one.agent == agent), None)
-
-
-class NewestScore(NamedTuple):
-    """What an agent scored in the newest comparison that measured it.
-
-    Attributes:
-        grader: that decided there.
-        is_present: the newest comparison of all is decided by the same grader; where not, the score
-            cannot be compared with those of the others.
-    """
-
-    value: float
-    grader: str
-    is_present: bool
-
-
-def newest_scores(workspace: Workspace, agents: Collection[str]) -> dict[str, NewestScore]:
-    """Each agent's score in the newest comparison that measured it, by `NAME@VERSION`.
-
-    Args:
-        agents: as `NAME@VERSION`.
-    """
-    wanted: dict[str, list[str]] = {}
-    for label in agents:
-        wanted.setdefault(find_version(workspace.store, label).agent, []).append(label)
-    query = (
-        select(ComparisonRow.result["candidates"], ComparisonRow.result["primary"])
-        .where(ComparisonRow.result.is_not(None))
-        .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
-    )
-    found: dict[str, NewestScore] = {}
-    present = None
-    with workspace.store.session() as session:
-        for candidates, primary in session.execute(query.execution_options(yield_per=10)):
-            present = present or primary
-            for one in candidates or ():
-                for label in wanted.get(one["agent"], ()):
-                    if one["score"] is not None:
-                        score = NewestScore(one["score"], primary, primary == present)
-                        found.setdefault(label, score)
-            if len(found) == len(set(agents)):
-                break
-    return found

@@ -17,7 +17,7 @@ from assay.project.answer import playground
 from assay.project.knowledge.searching import has_other_documents
 from assay.project.releases import traffic
 from assay.project.releases.kept import KeptTraces, kept_traces
-from assay.project.releases.scores import AgentScores, NewestScore, find_scores, newest_scores
+from assay.project.releases.scores import AgentScores, find_scores
 from assay.project.releases.traffic import Day
 from assay.quantities import say_count, say_share
 from assay.release.evidence import UnprovenError
@@ -63,7 +63,7 @@ class ReleaseView:
     measured: AgentScores
     other_documents: bool
     stale: tuple[str, str]
-    scores: dict[str, NewestScore]
+    scores: dict[str, float]
     recommended: str | None
     kept: KeptTraces
     is_next: bool
@@ -83,7 +83,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
     days = traffic.traffic(workspace, name)
     now, stale = history[0], read_staleness(context, name)
     said = releases.describe_promotion(workspace, history)
-    scores, recommended = newest_scores(workspace, agents), _find_recommended(context)
+    scores, recommended = comparisons.scores(workspace, agents), _find_recommended(context)
     kept, other = kept_traces(workspace, name), has_other_documents(workspace, (now.agent,))
     measured = find_scores(workspace, now.agent, now.comparison)
     return ReleaseView(
@@ -285,7 +285,7 @@ async def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[
     others = [label for label in shown.agents if label != now.label]
     if not others:
         return
-    others.sort(key=lambda label: _rank(shown.scores.get(label)), reverse=True)
+    others.sort(key=lambda label: -shown.scores.get(label, -1.0))
     with w.section("Change the agent"):
         await promotion_chooser(
             context,
@@ -295,8 +295,7 @@ async def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[
                     {label: _with_score(plain[label], shown.scores.get(label)) for label in others},
                     value=shown.recommended if shown.recommended in others else None,
                 ),
-                "The best score first, each of its newest comparison; one by another grader than "
-                "in the last cannot be compared, and names it. Comparisons create agents.",
+                "The best score first, each of its newest comparison. Comparisons create agents.",
             ),
             now.name,
             lambda _: ui.navigate.reload(),
@@ -305,15 +304,8 @@ async def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[
         )
 
 
-def _rank(score: NewestScore | None) -> tuple[bool, float]:
-    return (False, -1.0) if score is None else (score.is_present, score.value)
-
-
-def _with_score(plain: str, score: NewestScore | None) -> str:
-    if score is None:
-        return f"{plain}: not measured"
-    by = "" if score.is_present else f" by {score.grader}"
-    return f"{plain}: {wording.in_100(score.value)} of 100{by}"
+def _with_score(plain: str, score: float | None) -> str:
+    return f"{plain}: {'not measured' if score is None else f'{wording.in_100(score)} of 100'}"
 
 
 def _show_canary(context: PageContext, now: Release, label: str, reason: ReasonField) -> None:
