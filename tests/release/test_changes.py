@@ -169,7 +169,10 @@ def test_rolled_back_step_by_step(saved: tuple[Store, list[str]]) -> None:
         changes.rollback(store, PROJECT, NAME, who="ann")
     changes.promote(store, PROJECT, NAME, "tuned@3", **FORCED)
     assert resolve(store, PROJECT, NAME, "k") == c
-    assert changes.rollback(store, PROJECT, NAME, who="ann").agent == a
+    with pytest.raises(ReleaseError, match=r"changed meanwhile \(promoted: tuned@3\)"):
+        changes.rollback(store, PROJECT, NAME, who="ann", seen=5)  # of a page that shows less
+    assert resolve(store, PROJECT, NAME, "k") == c
+    assert changes.rollback(store, PROJECT, NAME, who="ann", seen=6).agent == a
     made = releases.history(store, PROJECT, NAME)
     assert [change.number for change in made] == list(range(7, 0, -1))
     assert [change.action for change in made][:3] == ["rollback", "promote", "rollback"]

@@ -171,17 +171,33 @@ def canary(
 
 
 def rollback(
-    store: Store, project: str, name: str, *, who: str, leaving: Leaving | None = None
+    store: Store,
+    project: str,
+    name: str,
+    *,
+    who: str,
+    seen: int | None = None,
+    leaving: Leaving | None = None,
 ) -> Release:
     """Take the last change back: end the canary that runs, else return to the agent before.
 
     A second call goes back further. Of an agent that has served before only `leaving` is asked,
     and of one that serves nothing.
 
+    Args:
+        seen: the number of the change that is to be taken back; None: the last one, whichever
+            it is.
+
     Raises:
-        ReleaseError: there is nothing to go back to.
+        ReleaseError: there is nothing to go back to, or another change came after `seen`.
     """
     before = current(store, project, name)
+    if seen is not None and before.number != seen:
+        raise ReleaseError(
+            f"{name} was changed meanwhile ({before.done}: {before.canary_label or before.label}); "
+            "nothing was rolled back.",
+            fix="Load the page again, look at what answers now, and decide again.",
+        )
     back = _back_to(store, before)
     away = _away(leaving, back.label) if before.canary is None else None
     return _add(

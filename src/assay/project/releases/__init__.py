@@ -207,12 +207,20 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
 
 
 def rollback(
-    workspace: Workspace, name: str, by: Author | None = None, *, consent: Sequence[str] = ()
+    workspace: Workspace,
+    name: str,
+    by: Author | None = None,
+    *,
+    consent: Sequence[str] = (),
+    seen: int | None = None,
 ) -> Release:
-    """Take the last change of a release back; `consent` as of `promote`."""
+    """Take the last change of a release back, `seen` alone where it is given; `consent` as of
+    `promote`."""
     by = _by(workspace, by)
     leaving = require_consent(workspace, name, consent, by.who)
-    return changes.rollback(workspace.store, by.project, name, who=by.who, leaving=leaving)
+    return changes.rollback(
+        workspace.store, by.project, name, who=by.who, seen=seen, leaving=leaving
+    )
 
 
 def list_releases(workspace: Workspace, project: str | None = None) -> list[dict[str, Any]]:

@@ -211,7 +211,7 @@ def _show_rollback(context: PageContext, shown: ReleaseView) -> None:
     async def click() -> None:
         why = f"{what} immediately. Requests in progress are completed."
         if await confirm("Roll back the last change?", why, "Roll back now"):
-            done = await context.do(roll_back, now.name)
+            done = await context.do(roll_back, now.name, seen=now.number)
             notify(f"{done.name} was rolled back to {exact_label(done.label)}.")
             ui.navigate.reload()
 
