@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openpyxl import Workbook
 
 from assay.config import Config
 from assay.data import dataset
@@ -597,6 +598,23 @@ def test_renewing_takes_new_examples_and_frees_the_old_holdout(place: Place) -> 
     assert place.prepare(config(), opened=True) == second
     third = place.prepare(config(train_rows=30), opened=True)
     assert (third.generation, third.holdout_sha256) == (2, second.holdout_sha256)
+
+
+def test_a_new_holdout_may_be_a_workbook_where_the_project_has_csv(place: Place) -> None:
+    fields = [["q", "a"], *([row["q"], row["a"]] for row in rows(100))]
+    lines = "".join(f"{q},{a}\n" for q, a in fields)
+    (place.root / "data.csv").write_text(lines, encoding="utf-8")
+    settings = config(file="data.csv", format="csv")
+    place.prepare(settings)
+    workbook = Workbook()
+    assert workbook.active is not None
+    for cells in [["q", "a"], *([row["q"], row["a"]] for row in rows(40, start=1000))]:
+        workbook.active.append(cells)
+    workbook.save(place.root / "new.xlsx")
+    assert place.renew(settings, "new.xlsx").holdout == 40
+    place.put("other.jsonl", [{"text": sentence(n), "a": "label1"} for n in range(40)])
+    with pytest.raises(DataError, match="no column 'q'"):
+        place.renew(settings, "other.jsonl")
 
 
 def test_earlier_renewed_holdouts_are_trained_on_and_not_lost(place: Place) -> None:

@@ -364,7 +364,11 @@ def openings(folder: Folder = Path(".")) -> Any:
 @app.command("renew-holdout")
 def renew_holdout(
     file: Annotated[
-        Path, typer.Argument(help="New examples, in the format of the project's data.")
+        Path,
+        typer.Argument(
+            help="New examples, in the format of the project's data, or as another table or plain "
+            "objects with its columns."
+        ),
     ],
     folder: Folder = Path("."),
 ) -> None:

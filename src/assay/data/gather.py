@@ -15,7 +15,7 @@ from assay.data.formats.hub import PREFIX
 from assay.data.normal import normalise
 from assay.data.partition import merge_liked
 from assay.data.problems import CODES, OF_THE_FILE, explain_row
-from assay.data.read import detect
+from assay.data.read import CONTAINER_FORMATS, detect
 from assay.errors import DataError, Step
 from assay.example import Example, json_sha256
 from assay.progress import Progress
@@ -112,17 +112,22 @@ class ExampleSource:
         return json_sha256(parts)
 
     def read(
-        self, address: Path | str, found: GatheredExamples
+        self, address: Path | str, found: GatheredExamples, *, any_table: bool = False
     ) -> tuple[list[Example], CheckReport]:
         """The usable examples of a file; what was noticed is added to `found`.
 
         Files without columns of their own are read by those of the project's file.
+
+        Args:
+            any_table: where the project's file is a table or plain objects, this one may be another
+                kind of them, such as a workbook beside CSV.
         """
         data = self.config.data
+        is_table = data.format in CONTAINER_FORMATS
         kept: list[Example] = []
         report = check(
             address,
-            format=data.format,
+            format=None if any_table and is_table else data.format,
             columns=data.columns or detect(self.file).columns,
             task=self.config.task,
             labels=self.config.labels,
@@ -146,7 +151,7 @@ class ExampleSource:
         """The usable examples of a new holdout's file, added to `found` as `read` does; a sentence
         for each cause that leaves fewer of them than the file has rows; and what is wrong with the
         first rows that cannot be used, which holds words of theirs, as far as the report has it."""
-        (fresh, report), told = self.read(address, found), []
+        (fresh, report), told = self.read(address, found, any_table=True), []
         of = f"of the {report.rows} rows of the new holdout's file"
         if report.rejected:
             told.append(f"{report.rejected} {of} cannot be used: {name_causes(report.counts)}.")
