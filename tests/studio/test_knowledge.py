@@ -64,6 +64,7 @@ def test_twenty_documents_come_in_are_found_and_go(
         page.get_by_role("button", name="Remove", exact=True).click()
         expect(page.get_by_role("cell", name="rudder.pdf", exact=True)).to_have_count(0)
         expect(page.get_by_text("rudder.pdf: can be searched")).to_have_count(0)
+        expect(first).to_have_count(0)  # nor is it found any more
         (odd := tmp_path / "Rig: which?.pdf").write_bytes(files[0].read_bytes())
         page.locator("input[type=file]").set_input_files([tmp_path / "rudder.pdf", odd])
         called = page.get_by_text("Rig- which-.pdf: can be searched; “Rig: which?.pdf” cannot be")

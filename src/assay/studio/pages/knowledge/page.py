@@ -120,10 +120,11 @@ async def build(context: PageContext) -> None:
                 type_at_once(dialog)
                 _show_new_form(context, "", dialog.close)
             w.button("Create knowledge base", dialog.open, icon="add").classes("beside-field")
-    _show_search(context, name)
+    results = _show_search(context, name)
 
     async def refresh() -> None:
         found = await context.do(read_contents, name)
+        results.clear()  # what was found may be gone
         with w.refill(listed):
             warned = _show_documents(context, name, found, refresh)
             _show_failures(context, name, found.failed, forget)
@@ -167,7 +168,8 @@ def _show_new_form(
     enter_or_click(name, "Create", make, cancel)
 
 
-def _show_search(context: PageContext, base: str) -> None:
+def _show_search(context: PageContext, base: str) -> ui.element:
+    """A search; returns where it shows what it has found."""
     latest = LatestRequest()
     with w.section(
         "Search",
@@ -187,6 +189,7 @@ def _show_search(context: PageContext, base: str) -> None:
 
         query_row("Search for", "Search", "search", search, placeholder="How do I get a refund?")
         shown = ui.element("div").props("aria-live=polite")
+    return shown
 
 
 def _show_results(found: dict[Mode, list[Passage]], query: str) -> None:
