@@ -7,9 +7,10 @@ from datetime import date
 from pathlib import Path
 
 from assay.project.releases.kept import KeptTraces
-from assay.project.releases.scores import find_scores
+from assay.project.releases.scores import LatestScore, find_latest_scores, find_scores
 from assay.project.workspace import Workspace
 from assay.release.examples import ExportedExamples
+from assay.studio.pages.releases.page import with_score
 from assay.studio.pages.releases.staleness import explain_nothing_to_judge
 from assay.studio.pages.releases.traces import (
     describe_kept,
@@ -97,3 +98,16 @@ def test_what_an_agent_scored_then_and_scores_now_is_told_apart(tmp_path: Path) 
     compared(store, {other: right(0.5, 60)}, id="c", minutes=9)
     assert "the newest comparison did not measure it" in said(one, first.comparison)
     assert said(one, None) == ""
+
+
+def test_scores_of_two_holdouts_are_not_put_in_one_order(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    store, (one, other, third) = shelf(tmp_path, 3, workspace.store)
+    compared(store, {one: right(1.0, 60), third: right(0.25, 60)}, id="a")
+    compared(store, {other: right(0.5, 60), third: right(0.75, 60)}, id="b", minutes=5)
+    found = find_latest_scores(workspace, ["tuned@1", "tuned@2", "tuned@3"])
+    assert list(found) == ["tuned@3", "tuned@2", "tuned@1"]
+    assert found["tuned@3"] == LatestScore(0.75, 0)
+    assert with_score("A", found["tuned@3"]) == "A: 75.0 of 100"
+    assert with_score("B", found["tuned@1"]) == "B: 100.0 of 100 in an earlier comparison"
+    assert with_score("C", None) == "C: not measured"

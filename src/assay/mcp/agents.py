@@ -16,7 +16,7 @@ from assay.mcp.data import READS
 from assay.mcp.jobs import STARTS
 from assay.mcp.texts import OneLine
 from assay.project import agents, versions
-from assay.project.comparisons import scores
+from assay.project.releases.scores import find_latest_scores
 from assay.project.workspace import Workspace, project_of
 
 MOST_PROMPT, MOST_EXAMPLE, MOST_SHOWN = 50_000, 10_000, 50
@@ -84,7 +84,7 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         models. Comparisons save one agent for each candidate."""
         workspace = access.workspace(context)
         saved = agents.list_agents(workspace)
-        measured = scores(workspace, [one.label for one in saved])
+        measured = find_latest_scores(workspace, [one.label for one in saved])
         return AgentList(
             agents=[
                 AgentLine(
@@ -92,7 +92,7 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
                     author=one.author,
                     message=one.message[:300],
                     at=one.at.isoformat(timespec="seconds"),
-                    score=measured.get(one.label),
+                    score=measured[one.label].score if one.label in measured else None,
                 )
                 for one in saved[:200]
             ],

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from sqlalchemy import select
 
 from assay.agent.engines import BatchEngines
-from assay.agent.versions import find_version
 from assay.chat.plain_calls import say_answer
 from assay.compare import records
 from assay.compare.identity import costs_open, was_served
@@ -136,32 +135,6 @@ def result(workspace: Workspace, id: str) -> Result:
 def newest(workspace: Workspace) -> Result | None:
     """The result of the comparison begun last, of those that ended."""
     return next(records.load_results(workspace.store), None)
-
-
-def scores(workspace: Workspace, agents: Collection[str]) -> dict[str, float]:
-    """Each agent's score in the newest comparison that measured it, by `NAME@VERSION`.
-
-    Args:
-        agents: as `NAME@VERSION`.
-    """
-    wanted: dict[str, list[str]] = {}
-    for label in agents:
-        wanted.setdefault(find_version(workspace.store, label).agent, []).append(label)
-    query = (
-        select(ComparisonRow.result["candidates"])
-        .where(ComparisonRow.result.is_not(None))
-        .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
-    )
-    found: dict[str, float] = {}
-    with workspace.store.session() as session:
-        for candidates in session.scalars(query.execution_options(yield_per=10)):
-            for one in candidates or ():
-                for label in wanted.get(one["agent"], ()):
-                    if one["score"] is not None:
-                        found.setdefault(label, one["score"])
-            if len(found) == len(set(agents)):
-                break
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,19 @@
-"""What an agent that is served scored when it was promoted, and what it scores in the newest
-comparison: the two may differ, being measured on other examples or other documents."""
+"""What an agent that is served scored when it was promoted, and what it and others score in the
+newest comparison: the two may differ, being measured on other examples or other documents."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from sqlalchemy import select
+
+from assay.agent.versions import find_version
 from assay.compare.records import load_result, load_results
 from assay.compare.report import wording
 from assay.compare.result import Result
 from assay.project.workspace import Workspace
+from assay.store.tables import ComparisonRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +69,42 @@ def find_scores(workspace: Workspace, agent: str, comparison: str | None) -> Age
 def _score(result: Result | None, agent: str) -> float | None:
     found = result.candidates if result is not None else ()
     return next((one.score for one in found if one.agent == agent), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LatestScore:
+    """An agent's score in the newest comparison that measured it.
+
+    Attributes:
+        age: how many comparisons are newer, whose scores may be of another holdout.
+    """
+
+    score: float
+    age: int
+
+
+def find_latest_scores(workspace: Workspace, agents: Collection[str]) -> dict[str, LatestScore]:
+    """Each agent's latest score by `NAME@VERSION`, newest comparisons first and in each the best.
+
+    Args:
+        agents: as `NAME@VERSION`.
+    """
+    wanted: dict[str, list[str]] = {}
+    for label in agents:
+        wanted.setdefault(find_version(workspace.store, label).agent, []).append(label)
+    query = (
+        select(ComparisonRow.result["candidates"])
+        .where(ComparisonRow.result.is_not(None))
+        .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
+    )
+    found: dict[str, LatestScore] = {}
+    with workspace.store.session() as session:
+        rows = session.scalars(query.execution_options(yield_per=10))
+        for age, candidates in enumerate(rows):
+            measured = [one for one in candidates or () if one["score"] is not None]
+            for one in sorted(measured, key=lambda one: -one["score"]):
+                for label in wanted.get(one["agent"], ()):
+                    found.setdefault(label, LatestScore(one["score"], age))
+            if len(found) == len(set(agents)):
+                break
+    return found

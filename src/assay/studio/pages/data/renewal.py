@@ -62,8 +62,8 @@ def renewal_form(context: PageContext, openings: OpeningCount, refresh: Refresh)
             for sentence in CONSEQUENCES:
                 w.text(sentence, "note", "li")
         w.text(
-            "Upload a file in the same format, or a workbook or another table with the same columns, "
-            f"with at least {LEAST_NEW_EXAMPLES} examples that nobody has used.",
+            "Upload a file in the same format, or a workbook or another table with the same "
+            f"columns, with at least {LEAST_NEW_EXAMPLES} examples that nobody has used.",
             "soft",
         )
         file_picker(

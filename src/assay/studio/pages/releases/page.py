@@ -17,7 +17,12 @@ from assay.project.answer import playground
 from assay.project.knowledge.searching import has_other_documents
 from assay.project.releases import traffic
 from assay.project.releases.kept import KeptTraces, kept_traces
-from assay.project.releases.scores import AgentScores, find_scores
+from assay.project.releases.scores import (
+    AgentScores,
+    LatestScore,
+    find_latest_scores,
+    find_scores,
+)
 from assay.project.releases.traffic import Day
 from assay.quantities import say_count, say_share
 from assay.release.evidence import UnprovenError
@@ -51,7 +56,7 @@ class ReleaseView:
         said: what its agent was promoted on, in a sentence.
         measured: its scores when it was promoted and since.
         other_documents: its agent was built on other documents than the present ones.
-        scores: of agents that were measured.
+        scores: of agents that were measured, in the order in which they are offered.
         recommended: the agent that the newest comparison says to use, where it is one of `agents`.
     """
 
@@ -63,7 +68,7 @@ class ReleaseView:
     measured: AgentScores
     other_documents: bool
     stale: tuple[str, str]
-    scores: dict[str, float]
+    scores: dict[str, LatestScore]
     recommended: str | None
     kept: KeptTraces
     is_next: bool
@@ -83,7 +88,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
     days = traffic.traffic(workspace, name)
     now, stale = history[0], read_staleness(context, name)
     said = releases.describe_promotion(workspace, history)
-    scores, recommended = comparisons.scores(workspace, agents), _find_recommended(context)
+    scores, recommended = find_latest_scores(workspace, agents), _find_recommended(context)
     kept, other = kept_traces(workspace, name), has_other_documents(workspace, (now.agent,))
     measured = find_scores(workspace, now.agent, now.comparison)
     return ReleaseView(
@@ -282,20 +287,21 @@ def _draw_columns(
 
 async def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[str, str]) -> None:
     now = shown.now
-    others = [label for label in shown.agents if label != now.label]
+    ordered = dict.fromkeys((*shown.scores, *shown.agents))
+    others = [label for label in ordered if label != now.label]
     if not others:
         return
-    others.sort(key=lambda label: -shown.scores.get(label, -1.0))
     with w.section("Change the agent"):
         await promotion_chooser(
             context,
             w.field(
                 "Agent",
                 ui.select(
-                    {label: _with_score(plain[label], shown.scores.get(label)) for label in others},
+                    {label: with_score(plain[label], shown.scores.get(label)) for label in others},
                     value=shown.recommended if shown.recommended in others else None,
                 ),
-                "The best score first, each of its newest comparison. Comparisons create agents.",
+                "Those of the newest comparison first, the best of each first. Comparisons create "
+                "agents.",
             ),
             now.name,
             lambda _: ui.navigate.reload(),
@@ -304,8 +310,12 @@ async def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[
         )
 
 
-def _with_score(plain: str, score: float | None) -> str:
-    return f"{plain}: {'not measured' if score is None else f'{wording.in_100(score)} of 100'}"
+def with_score(plain: str, latest: LatestScore | None) -> str:
+    """An agent, by its name, with its score."""
+    if latest is None:
+        return f"{plain}: not measured"
+    earlier = " in an earlier comparison" if latest.age else ""
+    return f"{plain}: {wording.in_100(latest.score)} of 100{earlier}"
 
 
 def _show_canary(context: PageContext, now: Release, label: str, reason: ReasonField) -> None:
