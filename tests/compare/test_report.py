@@ -18,6 +18,7 @@ from assay.candidates import registry
 from assay.candidates.building import Candidate
 from assay.candidates.spec import FAMILIES
 from assay.compare.costs import CostDrivers, price
+from assay.compare.data_section import Verbatim
 from assay.compare.naming import in_words
 from assay.compare.plain_names import plain_names
 from assay.compare.reasons import signed
@@ -194,6 +195,15 @@ def test_plain_names_tell_candidates_apart_that_are_of_one_kind() -> None:
     assert found["rag"] == registry.plain_name("rag")
     assert found["prompt"] == registry.plain_name("prompt")  # of the configuration
     assert len(set(found.values())) == len(found)
+
+
+def test_rows_that_stand_in_documents_are_counted_in_good_english() -> None:
+    result = sample_result()
+    for count, said in ((1, "1 stands with its answer in"), (2, "2 stand with their answer in")):
+        data = result.data.model_copy(update={"verbatim": Verbatim(documents=count)})
+        told = wording.known_answers(result.model_copy(update={"data": data}))
+        assert told is not None
+        assert said in told
 
 
 def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from assay.chat.template import TokenSequence
 from assay.config import Columns
 from assay.data.checks import CheckReport, check
 from assay.data.contents import placeholder
-from assay.data.problems import CODES, Problem
+from assay.data.problems import CODES, Problem, describe_repeated
 from assay.errors import AssayError, DataError
 from assay.example import Example
 
@@ -207,7 +207,12 @@ def test_duplicates_and_contradictions(tmp_path: Path) -> None:
 
 def test_a_third_row_may_repeat_any_of_the_earlier_outputs(tmp_path: Path) -> None:
     rows = [{"q": "same", "a": answer} for answer in ("x", "y", "x", "y", "z")]
-    assert checked(tmp_path, rows).counts == {"contradiction": 2, "duplicate": 2, "few-rows": 1}
+    counts = checked(tmp_path, rows).counts
+    assert counts == {"contradiction": 2, "duplicate": 2, "few-rows": 1}
+    said = "4 rows have the input of an earlier row (2 of them with another output), 0 nearly."
+    assert describe_repeated(counts, 0) == said
+    said = "1 row has the input of an earlier row (with another output), 0 nearly."
+    assert describe_repeated({"contradiction": 1}, 0) == said
 
 
 def test_labels_as_a_whole(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,8 @@ def test_rows_of_another_file_are_added_once(tmp_path: Path) -> None:
     assert found.sentence == (
         "2 rows were added to tickets.csv. Left out: 2 there already, 2 with errors."
     )
+    assert found.untold == ""
+    assert replace(found, rejected=44).untold.startswith("42 more rows have errors; see `assay")
     now = (tmp_path / "tickets.csv").read_bytes()
     added = b'"Where is my bag, please?",label 2\r\n"A ""quoted"" one, with\ntwo lines",label 1\r\n'
     assert now == before + added

@@ -307,6 +307,8 @@ def _print_addition(addition: Any) -> None:
     for row in addition.rejected_rows:
         for found in row["problems"]:
             print(f"  line {row['line']}: {found['message']} {found['fix']}")
+    if addition.untold:
+        print(f"  {addition.untold}")
 
 
 @app.command()

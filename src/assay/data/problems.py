@@ -103,7 +103,10 @@ CODES: dict[str, tuple[Severity, str]] = {
     "duplicate": ("warning", "input and output are the same as in an earlier row"),
     "near-duplicate": ("notice", "an input that is almost the same as in an earlier row"),
     "contradiction": ("warning", "the input of an earlier row with a different output"),
-    "several-outputs": ("notice", "the same in a text task, where several outputs may be right"),
+    "several-outputs": (
+        "notice",
+        "the input of an earlier row with a different output, in a text task: both may be right",
+    ),
     "other-spelling": (
         "warning",
         "a label, or a value of a field with few of them, that most rows spell otherwise",
@@ -177,7 +180,8 @@ def describe_repeated(counts: Mapping[str, int], near: int) -> str:
     """
     other = counts.get("contradiction", 0) + counts.get("several-outputs", 0)
     same = counts.get("duplicate", 0) + other
-    with_other = f" ({other:,} of them with another output)" if other else ""
+    which = "" if other == same else f"{other:,} of them "
+    with_other = f" ({which}with another output)" if other else ""
     rows_have = say_count(same, "row has", "rows have")
     return f"{rows_have} the input of an earlier row{with_other}, {near:,} nearly."
 

@@ -10,6 +10,8 @@ from typing import Any
 from assay.data.quarantine import Reason
 from assay.data.rewrite import Conversion
 from assay.data.split import find_quarantined, has_split
+from assay.errors import Step
+from assay.quantities import say_count
 
 WHY_QUARANTINED: dict[Reason, str] = {
     "exact twin in holdout": "message is one of the holdout's",
@@ -58,6 +60,13 @@ class Addition:
     private: int = 0
     masked: int = 0
     contradicting: int = 0
+
+    @property
+    def untold(self) -> str:
+        """How many rows with errors are not among `rejected_rows`; "" where all are."""
+        count = self.rejected - len(self.rejected_rows)
+        more = say_count(count, "more row has an error", "more rows have errors")
+        return f"{more}; see {Step.CHECK_FILE}." if count else ""
 
     @property
     def used(self) -> int:

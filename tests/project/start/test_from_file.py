@@ -188,7 +188,7 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     assert numbers.draft.columns is not None
     assert '    numbers: ["count"]  # ' in yaml_text(numbers.draft, max_new_tokens=9, max_tokens=99)
     assert describe_columns(numbers.fields, numbers.draft.columns) == (
-        "Columns. Input: beta. Output: gamma, count. Read as numbers: count. Not used: alpha."
+        "Columns. Input: beta; Output: gamma, count; Read as numbers: count; Not used: alpha."
     )
     of_answers = FileProjectOptions(input=("beta",), output=("gamma",), group="gamma")
     nothing = from_file.look(workspace, file, of_answers)

@@ -49,7 +49,8 @@ def known_answers(result: Result) -> str | None:
     if found.answers:
         parts.append(f"the answer of {found.answers:,} stands word for word in a training row")
     if found.documents:
-        parts.append(f"{found.documents:,} stand with their answer in a document")
+        stand = "stands with its answer", "stand with their answer"
+        parts.append(f"{say_count(found.documents, *stand)} in a document")
     if not parts:
         return None
     return f"Of {rows:,} holdout rows, {' and '.join(parts)}: these can be answered by copying."

@@ -168,8 +168,8 @@ def _propose_contains(proposal: Proposal, share: float, typical: float, longest:
     size = "1 word" if typical == 1 else f"{typical:g} words"
     reason = (
         f"answers are short ({size}) and {share:.0%} of them stand in the documents word for word: "
-        f"contains decides, so a sentence of at most {limit} words that holds the expected answer "
-        "as whole words is right"
+        f"the grader “contains” decides, by which a sentence of at most {limit} words that holds "
+        "the expected answer as whole words is right"
     )
     return replace(
         proposal,

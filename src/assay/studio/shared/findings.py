@@ -104,7 +104,7 @@ def describe_columns(fields: Sequence[str], columns: Columns) -> str:
         parts.append(f"Read as numbers: {join_names(columns.numbers)}")
     if unused := [name for name in fields if name not in used]:
         parts.append(f"Not used: {join_names(unused)}")
-    return f"Columns. {'. '.join(parts)}."
+    return f"Columns. {'; '.join(parts)}."
 
 
 def row_figures(report: CheckReport) -> None:
@@ -194,3 +194,5 @@ def tell_addition(addition: Addition) -> None:
     for row in addition.rejected_rows:
         whys = explain_row((one["message"], on_page(one["fix"])) for one in row["problems"])
         w.sentence(f"Line {row['line']}: {whys}", "note breaks")
+    if addition.untold:
+        w.sentence(on_page(addition.untold), "note")
