@@ -36,6 +36,29 @@ def test_sentences_of_markdown() -> None:
     assert sentences("今日は晴れです。明日は雨です。") == ["今日は晴れです。", "明日は雨です。"]
 
 
+def test_rows_of_a_table_without_marks_are_sentences() -> None:
+    prices = """Prices of 2025
+All include tax. Valid from 1 May 2025.
+Service Price
+New key 28 €
+Name plate $18
+Opening a door,
+at night 180.50 EUR
+Parking per month 45
+In the 12 flats that we have since
+2019, and in those of Mill Street 14
+nothing changes."""
+    assert sentences(prices) == [
+        "Prices of 2025 All include tax.",
+        "Valid from 1 May 2025.",
+        "Service Price New key 28 €",
+        "Name plate $18",
+        "Opening a door, at night 180.50 EUR",
+        "Parking per month 45",
+        "In the 12 flats that we have since 2019, and in those of Mill Street 14 nothing changes.",
+    ]
+
+
 def test_runs_of_sentences() -> None:
     assert spans("One two. Three four. Five six.", 2) == [
         "One two. Three four.",
@@ -51,5 +74,5 @@ def test_long_texts_take_time_in_proportion() -> None:
         sentences(text)
         return process_time() - start
 
-    for unit in ("a. ", "! ", "Dr. ", "x" * 10, "- \n", "...... "):
+    for unit in ("a. ", "! ", "Dr. ", "x" * 10, "- \n", "...... ", "1", "1 a\n"):
         assert seconds(unit * 40_000) < 3, unit

@@ -85,8 +85,8 @@ class QuoteEngine:
 
     @property
     def identity(self) -> dict[str, str]:
-        """All that can change an answer and is not in the request."""
-        return {"engine": "quote", "model": self._sha256, "judge": self._judge.identity}
+        """All that can change an answer and is not in the request, how sentences are cut too."""
+        return {"engine": "quote-2", "model": self._sha256, "judge": self._judge.identity}
 
     def prompt_length(self, request: Request) -> int:
         """0: nothing is counted in tokens."""

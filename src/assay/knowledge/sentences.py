@@ -13,12 +13,16 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_ABBREVIATION = 8
+_FIGURE = re.compile(r"\d(?:[\d.,:/–-]*\d)?\s?(?:[€$£¥%]|[A-Z]{3})?$")
+_LONGEST_FIGURE = 24
 
 
 def sentences(text: str) -> list[str]:
     """Sentences of a text in Markdown or without marks; headings and rules are none.
 
     A line of a list or of a table begins a new one; other lines go on where the last one ended.
+    Of a table without marks, as a PDF gives a price list, each row ends one: a line that ends in a
+    figure, as the line before or after it does.
     """
     return [one for part in _paragraphs(text) for one in _split(part)]
 
@@ -32,8 +36,14 @@ def spans(text: str, count: int) -> list[str]:
 
 def _paragraphs(text: str) -> Iterator[str]:
     open_lines: list[str] = []
-    for line in [*text.splitlines(), ""]:
-        line = line.strip()
+    lines = [*(line.strip() for line in text.splitlines()), ""]
+    figures = [
+        False,
+        *(_FIGURE.search(line[-_LONGEST_FIGURE:]) is not None for line in lines),
+        False,
+    ]
+    for place, line in enumerate(lines):
+        before, ends_in_figure, after = figures[place : place + 3]
         is_alone = line.startswith("|") or _HEADING.match(line) is not None
         item = _ITEM.match(line)
         if not line or is_alone or item:
@@ -44,6 +54,9 @@ def _paragraphs(text: str) -> Iterator[str]:
                 yield line
         else:
             open_lines.append(line)
+            if ends_in_figure and (before or after):
+                yield " ".join(open_lines)
+                open_lines = []
 
 
 def _split(paragraph: str) -> Iterator[str]:
