@@ -174,7 +174,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         problems = page.get_by_role("region", name="Problems in the file")
         expect(problems).to_contain_text("the byte 0xF6 after")
         page.reload()  # which forgets nothing that was chosen
-        expect(page.get_by_text("Columns. Input: beta; Output: gamma.")).to_be_visible()
+        expect(page.get_by_text("Columns. Input: beta; Output: gamma;")).to_be_visible()
         page.get_by_role("button", name="Choose other columns").click()
         expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
         page.get_by_role("button", name="Use another file").click()
