@@ -118,8 +118,8 @@ NOTES = {
     "fine-tune-rag” (32.4 of 100 points for likeness, rouge-l; below): it **has fallen**. "
     "`baseline-majority` always says that the policy does not tell, which is right for a fifth of "
     "the questions; `prompt`, `rag` and `rag-tuned` score less than that.",
-    "bfcl": "The starter calls functions where it has been shown how, in half of the rows the "
-    "right ones; `prompt` and `extract-call` call nothing, which is right for 18 in 100. "
+    "bfcl": "Only candidates that show the starter examples have it call functions; `prompt` and "
+    "`extract-call` call nothing, which is right for 18 in 100. "
     "No language model is trained: the leaderboard has no rows for that. 100 of its 1,040 "
     "rows are what `few-shot`, `few-shot-nearest` and the candidates that generate nothing know; a "
     "fifth of all, drawn over its four sets, were measured. None of the functions that "

@@ -42,9 +42,9 @@ def first(result: Result) -> str:
         field, others = hard
         return (
             f"{distance}, for one field alone: {field} is right in "
-            f"{wording.in_100(best.per_class[field])} of 100 records, all others together in at "
-            f"least {wording.in_100(others)}. Check first, on single rows, that a "
-            "person could write this field, as it is written there, from the input alone. "
+            f"{wording.in_100(best.per_class[field])} of 100 records that have it, all others "
+            f"together in about {wording.in_100(others)} or more. Check first, on single rows, "
+            "that a person could write this field, as it is written there, from the input alone. "
             f"Then {drawn}"
         )
     if look is None:
@@ -61,14 +61,16 @@ def first(result: Result) -> str:
 
 
 def _hard_field(result: Result, best: CandidateResult, needed: float) -> tuple[str, float] | None:
-    """The field without which the records of the best would be good enough, and the share of them
-    in which all others are right, at least; None where there is none, or no whole record counts.
+    """The only field without which the records of the best would be good enough, and the share of
+    them in which all others are right, at least; None where there is none, or no whole record
+    counts.
     """
     if result.primary != "record-exact" or len(best.per_class) < 2:
         return None
-    field = min(best.per_class, key=lambda name: best.per_class[name])
-    others = 1 - sum(1 - right for name, right in best.per_class.items() if name != field)
-    return (field, others) if others >= needed else None
+    wrong = {name: 1 - right for name, right in best.per_class.items()}
+    without = {name: 1 - sum(wrong.values()) + wrong[name] for name in wrong}
+    enough = [name for name in without if without[name] >= needed]
+    return (enough[0], without[enough[0]]) if len(enough) == 1 else None
 
 
 def _more_examples(result: Result, best_first: Sequence[CandidateResult]) -> str:
