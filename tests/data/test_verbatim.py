@@ -34,5 +34,7 @@ def test_questions_with_their_answers_in_a_document() -> None:
 def test_a_long_document_takes_seconds() -> None:
     start = process_time()
     pairs = [(f"what is number {n} of them all together", str(n)) for n in range(3000)]
-    pairs_in_documents(pairs, ["what is number of them " * 60_000])
-    assert process_time() - start < 10
+    repeated = "what is number of them "
+    pairs += [(repeated * 8000 + str(n), str(n)) for n in range(20)]  # long ones that begin alike
+    pairs_in_documents(pairs, [repeated * 60_000])
+    assert process_time() - start < 3

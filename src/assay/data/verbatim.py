@@ -36,10 +36,14 @@ def find_pairs(pairs: Sequence[Pair], documents: Iterable[str]) -> set[int]:
     In time linear in the documents' length, as long as few questions begin alike.
     """
     wanted: dict[str, list[int]] = defaultdict(list)
-    asked = [(normalise(question), normalise(answer)) for question, answer in pairs]
-    for place, (question, answer) in enumerate(asked):
+    asked: list[Pair] = []  # as they stand in a text, with the spaces around whole words
+    for place, pair in enumerate(pairs):
+        question, answer = map(normalise, pair)
+        asked.append((f"{question} ", f" {answer} "))
         if question and answer:
             wanted[" ".join(question.split()[:_KEY])].append(place)
+    if not wanted:
+        return set()
     lengths = sorted({len(key.split()) for key in wanted})
     found: set[int] = set()
     for document in documents:
@@ -51,7 +55,7 @@ def find_pairs(pairs: Sequence[Pair], documents: Iterable[str]) -> set[int]:
             for length in lengths
             for word in range(len(starts) - length + 1)
             for place in wanted.get(text[starts[word] : ends[word + length - 1] - 1], ())
-            if place not in found and text.startswith(f"{asked[place][0]} ", starts[word])
+            if place not in found and text.startswith(asked[place][0], starts[word])
         }
-        found |= {place for place in there if f" {asked[place][1]} " in text}
+        found |= {place for place in there if asked[place][1] in text}
     return found

@@ -132,6 +132,7 @@ def test_init_reads_the_documents_and_says_why_in_the_file(
         ([f"{n} where is card" for n in range(999)], slice(600, None), "^199 of 500 different inp"),
         # Of those that begin alike, which are compared wherever that stands, a few suffice.
         ([f"please sort this one {n}" for n in range(500)], slice(500), "^20 of 20 different inp"),
+        ([f"{n} {'where is my card ' * 600}" for n in range(20)], slice(20), "^$"),
     ],
 )
 def test_documents_that_hold_the_examples_are_told(
@@ -142,6 +143,13 @@ def test_documents_that_hold_the_examples_are_told(
     find = partial(search, [" ".join(inputs[held])])
     made = propose_by_documents(proposal, asked, None, find)
     assert re.search(told, "".join(made.warnings))
+
+
+def test_inputs_are_looked_at_up_to_so_many_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_search, "MOST_INPUT_CHARACTERS", 1000)
+    asked = iter(examples([(f"{n:03} where is my card", "", "") for n in range(100)]))
+    assert len(row_search.choose_inputs(asked)) == 1000 // len("000 where is my card")
+    assert next(asked).input == "051 where is my card"  # nor is the rest read
 
 
 @pytest.mark.parametrize("reason", ["many", "long", "slow", "not read"])

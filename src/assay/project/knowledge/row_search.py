@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from assay.data.normal import normalise
+from assay.data.normal import key64, normalise
 from assay.data.verbatim import find_pairs
 from assay.errors import AssayError, DataError
 from assay.example import Example
@@ -16,6 +16,10 @@ LOOKED_AT = 500
 """Inputs, and answers, that are looked for."""
 MOST_DOCUMENTS = 500
 MOST_CHARACTERS = 10_000_000
+LONGEST_INPUT = 10_000
+"""Characters of an input that is looked for; few documents hold a longer one."""
+MOST_INPUT_CHARACTERS = 10_000_000
+"""Of the first inputs, as they are compared, out of which those that are looked for are drawn."""
 LONG_WORDS = 4
 """Words of an input that stands in a document by no chance."""
 MOST_ALIKE = 20
@@ -75,11 +79,11 @@ def search(texts: Iterable[str], sought: RowTexts) -> DocumentMatches:
         if characters > MOST_CHARACTERS:
             raise DataError(f"they hold more than {MOST_CHARACTERS:,} characters.")
     answers = Counter(sought.answers)
-    inputs, there = (
-        find_pairs([(one, one) for one in wanted], known) for wanted in (sought.inputs, answers)
-    )
-    held = sum(count for place, count in enumerate(answers.values()) if place in there)
-    return DocumentMatches(len(inputs), held / max(answers.total(), 1))
+    found = find_pairs([(one, one) for one in (*sought.inputs, *answers)], known)
+    first = len(sought.inputs)
+    inputs = sum(place < first for place in found)
+    held = sum(count for place, count in enumerate(answers.values(), first) if place in found)
+    return DocumentMatches(inputs, held / max(answers.total(), 1))
 
 
 def choose_inputs(examples: Iterable[Example]) -> tuple[str, ...]:
@@ -90,9 +94,20 @@ def choose_inputs(examples: Iterable[Example]) -> tuple[str, ...]:
     a document has that beginning.
     """
     alike: Counter[str] = Counter()
+    seen: set[int] = set()
     chosen: list[str] = []
-    for text in dict.fromkeys(normalise(example.input) for example in examples):
-        words = text.split()
+    characters = 0
+    for example in examples:
+        if len(given := example.input) > LONGEST_INPUT:
+            continue
+        text = normalise(given)
+        characters += len(text)
+        if characters > MOST_INPUT_CHARACTERS:
+            break
+        if (key := key64(text)) in seen:
+            continue
+        seen.add(key)
+        words = text.split(maxsplit=LONG_WORDS)
         beginning = " ".join(words[:LONG_WORDS])
         if len(words) >= LONG_WORDS and alike[beginning] < MOST_ALIKE:
             alike[beginning] += 1
@@ -114,6 +129,7 @@ def warn_of_examples(sought: RowTexts, found: DocumentMatches) -> str | None:
     return _EXAMPLES_INSIDE.format(found=found.inputs, looked=len(sought.inputs))
 
 
-def explain_unsearched(error: AssayError) -> str:
+def explain_unsearched(error: AssayError | OSError) -> str:
     """That the documents may hold the examples unnoticed, and why they were not searched."""
-    return _NOT_SEARCHED.format(why=error.what)
+    why = error.what if isinstance(error, AssayError) else f"{error.strerror or 'a file failed'}."
+    return _NOT_SEARCHED.format(why=why)
