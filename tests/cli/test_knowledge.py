@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from tests.cli.test_release import ask, refused
@@ -14,6 +15,7 @@ from tests.small import small_project, write_csv
 from typer.testing import CliRunner
 
 from assay.cli.main import app
+from assay.project.knowledge import example_search, row_search
 from assay.project.workspace import Workspace
 
 
@@ -69,20 +71,29 @@ def test_a_file_of_queries_keeps_its_order(folder: Path) -> None:
 
 
 def test_documents_that_hold_the_examples_are_told_before_the_holdout_is_opened(
-    folder: Path,
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = write_csv(folder / "later.csv", 60, seed=1)
-    root = small_project(folder, holdout=held).root
-    assert as_json(root, "knowledge", "add", "manuals", str(folder / "docs"))["warning"] is None
-    # Of the holdout, which has a file of its own, no more is said than of all rows together.
-    inputs = [
-        {row["text"] for row in csv.DictReader(file.read_text().splitlines())}
-        for file in (held, folder / "pets.csv")
-    ]
-    told = as_json(root, "knowledge", "add", "manuals", str(held))["warning"]
-    assert told.startswith(f"{len(inputs[0])} of {len(inputs[0] | inputs[1])} different inputs")
-    assert f"Warning: {told}\n" in ask(root, "knowledge", "add", "manuals", str(held))
+    made = small_project(folder, holdout=held)
+    root, data = made.root, made.root / made.config.data.file
+    # Of a holdout that has a file of its own nothing is said.
+    assert as_json(root, "knowledge", "add", "manuals", str(held))["warning"] is None
+    count = len({row["text"] for row in csv.DictReader(data.read_text().splitlines())})
+    told = as_json(root, "knowledge", "add", "manuals", str(data))["warning"]
+    assert told.startswith(f"{count} of {count} different inputs")
+    assert f"Warning: {told}\n" in ask(root, "knowledge", "add", "manuals", str(data))
     assert not (root / ".assay" / "split").exists()
+    # Examples are read again when they have changed, and what fails then undoes nothing.
+    monkeypatch.setattr(example_search, "read", reading := Mock(wraps=example_search.read))
+    assert example_search.warn_of_examples(Workspace(root), "manuals") == told
+    reading.assert_not_called()
+    data.write_text(f"{data.read_text()}A cat that is nowhere else sits here,cat\n")
+    full = Mock(side_effect=OSError(28, "No space left on device"))
+    monkeypatch.setattr(row_search, "search", full)
+    again = as_json(root, "knowledge", "add", "manuals", str(data))
+    assert again["documents"] == 1
+    assert "not searched for the examples: No space left on device." in again["warning"]
+    reading.assert_called_once()
 
 
 def test_for_people(folder: Path) -> None:

@@ -19,7 +19,7 @@ from assay.project.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
+class DocumentAddition:
     """What came of files that were added.
 
     Attributes:
@@ -45,7 +45,7 @@ def add(
     language: str | None = None,
     place: Place | None = None,
     progress: Progress,
-) -> Addition:
+) -> DocumentAddition:
     """Add files to a knowledge base, which is made where it is missing, as is the folder's state.
 
     Args:
@@ -61,7 +61,7 @@ def add(
         base.create()
         settings = documents.merge_settings(base.settings, embedder, chunk_tokens, language)
         added = base.add(paths, labels=labels, settings=settings, progress=progress)
-    return Addition(added, warn_of_examples(workspace, name))
+    return DocumentAddition(added, warn_of_examples(workspace, name))
 
 
 def read_queries(file: Path) -> list[str]:

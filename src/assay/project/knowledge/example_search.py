@@ -2,97 +2,111 @@
 
     warning = warn_of_examples(workspace, "manuals")
 
-It is told before the holdout is opened. Rows of all files are looked for together, and which part
-of the split one is in is not looked at: counts of the whole are all that is said.
+It is told before the holdout is opened. A holdout that has a file of its own is not read for it: an
+exact count of its rows would tell of any text whether it is one of them. Of the other files' rows
+all are looked for together, and which part of the split one is in is not looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from assay.config import Columns
 from assay.config.names import split_sheet
-from assay.data.gather import address_of, list_files
+from assay.data.gather import address_of
 from assay.data.read import detect, read
 from assay.errors import AssayError, DataError
-from assay.example import Example
+from assay.example import Example, json_sha256
 from assay.project.knowledge import documents, row_search
 from assay.project.knowledge.row_search import DocumentMatches, RowTexts
 from assay.project.project import Project
+from assay.project.recent_results import RecentResults
 from assay.project.workspace import Workspace
 
 MOST_ROWS = 20_000
 """Of a file, its first ones, that are looked at."""
+_FOUND: RecentResults[tuple[Path, str, tuple[str, ...], str], DocumentMatches | str] = (
+    RecentResults(4)
+)
+"""By the workspace's folder, the base's name, the hashes of its documents, and that of what was
+looked for; of what is too much, what was wrong: an error would keep alive all that it came past."""
 
 
 def warn_of_examples(workspace: Workspace, name: str) -> str | None:
     """That documents hold the examples, or were not searched for them; None: neither, or there are
-    no examples that can be read here."""
+    no examples that can be read here.
+
+    No error stops what it is told beside: documents that have been added stay so.
+    """
     try:
         project = workspace.project
-        inputs = row_search.choose_inputs(_read_examples(project)) if project is not None else ()
-    except AssayError:  # what is wrong with them is told where they are used
+        inputs = _choose_inputs(project) if project is not None else ()
+    except (AssayError, OSError):  # what is wrong with them is told where they are used
         return None
     if not inputs:
         return None
     sought = RowTexts(inputs, ())
     try:
         return row_search.warn_of_examples(sought, search_base(workspace, name, sought))
-    except AssayError as error:
+    except (AssayError, OSError) as error:
         return row_search.explain_unsearched(error)
 
 
 def search_base(workspace: Workspace, name: str, texts: RowTexts) -> DocumentMatches:
-    """As `row_search.search`, of the documents of a knowledge base.
+    """As `row_search.search`, of the documents of a knowledge base; once, however often a page
+    asks.
 
     Raises:
         DataError: they are too many or too long.
     """
     hashes = tuple(document.sha256 for document in documents.base(workspace, name).documents())
-    found = _search_once(_Documents(workspace.root, name, hashes, workspace), texts)
-    if isinstance(found, DataError):
-        raise found
+    key = workspace.root, name, hashes, json_sha256([texts.inputs, texts.answers])
+    found = _FOUND.find(key, lambda: _search(workspace, name, len(hashes), texts))
+    if isinstance(found, str):
+        raise DataError(found)
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Documents:
-    """Documents at one state, in which the same is found whenever it is looked for.
+def _search(workspace: Workspace, name: str, count: int, texts: RowTexts) -> DocumentMatches | str:
+    try:
+        row_search.check_count(count)
+        return row_search.search(map("\n".join, documents.base(workspace, name).texts()), texts)
+    except DataError as error:
+        return error.what
 
-    Attributes:
-        root: of the workspace, of which each reader has one of its own.
-        hashes: of the bytes of each, SHA-256.
-    """
 
-    root: Path
-    name: str
-    hashes: tuple[str, ...]
-    workspace: Workspace = field(compare=False)
+def _choose_inputs(project: Project) -> tuple[str, ...]:
+    """Inputs of the project's files that are on this machine, without a holdout's own."""
+    data = project.config.data
+    addresses = [address_of(project.root, name) for name in (data.file, data.validation) if name]
+    files = [one for one in addresses if isinstance(one, Path) and split_sheet(one)[0].is_file()]
+    found = [split_sheet(one)[0].stat() for one in files]
+    stamps = tuple((one.st_mtime_ns, one.st_size) for one in found)
+    columns = None if data.columns is None else data.columns.model_dump_json()
+    return _inputs_of(tuple(files), stamps, data.format, columns)
 
 
 @lru_cache(maxsize=4)
-def _search_once(opened: _Documents, texts: RowTexts) -> DocumentMatches | DataError:
-    """Once, however often a page asks. What is too much is looked at once, too."""
-    try:
-        row_search.check_count(len(opened.hashes))
-        whole = documents.base(opened.workspace, opened.name).texts()
-        return row_search.search(map("\n".join, whole), texts)
-    except DataError as error:
-        return error
+def _inputs_of(
+    files: tuple[Path, ...],
+    _stamps: tuple[tuple[int, int], ...],
+    format: str | None,
+    columns: str | None,
+) -> tuple[str, ...]:
+    """Once for files and settings as they are: a page asks again with every document."""
+    given = None if columns is None else Columns.model_validate_json(columns)
+    return row_search.choose_inputs(_read_examples(files, format, given))
 
 
-def _read_examples(project: Project) -> Iterator[Example]:
-    """The first usable rows of each of the project's files that are on this machine."""
-    data = project.config.data
-    addresses = [address_of(project.root, name) for name in list_files(project.config)]
-    columns = data.columns
-    for address in addresses:
-        if isinstance(address, str) or not split_sheet(address)[0].is_file():
-            continue
-        columns = columns or detect(address).columns  # those of the first are those of all
-        for row in islice(read(address, data.format, columns), MOST_ROWS):
+def _read_examples(
+    files: tuple[Path, ...], format: str | None, columns: Columns | None
+) -> Iterator[Example]:
+    """The first usable rows of each file."""
+    for file in files:
+        columns = columns or detect(file).columns  # those of the first are those of all
+        for row in islice(read(file, format, columns), MOST_ROWS):
             if row.example is not None:
                 yield row.example

@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import filecmp
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 
 from assay.errors import AssayError
 from assay.project import releases, row_edits
 from assay.project.addition import Addition
+from assay.project.recent_results import RecentResults
 from assay.project.rows import data_file
 from assay.project.workspace import Workspace, project_of
 from assay.release.examples import ExportedExamples, rejected_file
 from assay.store.files import sha256_file
+
+_FORECASTS: RecentResults[tuple[Path, str, tuple[int, int], str], Addition] = RecentResults(16)
+"""By the workspace's folder, its settings, the stamp of its file of examples, and the hash of the
+corrections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def find_unadded(workspace: Workspace, name: str) -> UnaddedCorrections | None:
             return None
         file = Path(made.file)
         try:
-            forecast = _forecast(_read_state(workspace, file))
+            forecast = _forecast(workspace, file)
         except (AssayError, OSError):  # whoever saves and adds them is told why they cannot be
             return None
         if not forecast.added:
@@ -88,29 +92,9 @@ def find_unadded(workspace: Workspace, name: str) -> UnaddedCorrections | None:
     return UnaddedCorrections(saved, made.written, forecast.repeated, made.rejected)
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Corrections and examples, of which the same is forecast as long as both are as they are.
-
-    Attributes:
-        stamp: of the file of examples.
-    """
-
-    root: Path
-    settings: str
-    stamp: tuple[int, int]
-    sha256: str
-    workspace: Workspace = field(compare=False)
-    file: Path = field(compare=False)
-
-
-def _read_state(workspace: Workspace, file: Path) -> _State:
+def _forecast(workspace: Workspace, file: Path) -> Addition:
+    """Once for corrections and examples as they are, however often a page asks: all examples are
+    read for it."""
     at, settings = data_file(workspace).stat(), project_of(workspace).text
-    stamp = at.st_mtime_ns, at.st_size
-    return _State(workspace.root, settings, stamp, sha256_file(file), workspace, file)
-
-
-@lru_cache(maxsize=16)
-def _forecast(state: _State) -> Addition:
-    """Once, however often a page asks: all examples are read for it."""
-    return row_edits.forecast(state.workspace, state.file)
+    key = workspace.root, settings, (at.st_mtime_ns, at.st_size), sha256_file(file)
+    return _FORECASTS.find(key, lambda: row_edits.forecast(workspace, file))
