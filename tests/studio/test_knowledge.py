@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, expect
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from assay.store.audit import entries
+from assay.studio.pages.knowledge.examples_warning import SEARCHING
 from tests.knowledge.files import pdf
 from tests.studio.browsing import Studio
 from tests.studio.signing_in import signed_in
@@ -126,14 +127,17 @@ def test_documents_that_hold_the_examples_are_told_while_they_do(
 ) -> None:
     rows = (filled.folder / "data" / "tickets.jsonl").read_text().splitlines()
     (list_ := tmp_path / "list.txt").write_text("\n".join(json.loads(r)["message"] for r in rows))
+    (other := tmp_path / "other.txt").write_text("The office is closed on Sundays.")
     with signed_in(browser, filled, "editor") as visitor:
         page = visitor.open("/knowledge")
         page.get_by_role("button", name="Create", exact=True).click()
-        page.locator("input[type=file]").set_input_files(list_)
+        page.locator("input[type=file]").set_input_files([list_, other])
         told = page.get_by_text("different inputs that were looked for, of four words or more")
         expect(told).to_be_visible(timeout=120_000)
         page.reload()
         expect(told).to_be_visible()
         page.get_by_role("button", name="Remove list.txt").click()
         page.get_by_role("button", name="Remove", exact=True).click()
+        expect(page.get_by_role("cell", name="list.txt", exact=True)).to_have_count(0)
+        expect(page.get_by_text(SEARCHING)).to_have_count(0)  # it has been searched again
         expect(told).to_have_count(0)

@@ -21,6 +21,7 @@ from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.session import PageContext
+from assay.studio.shared import upload
 from assay.studio.shared.files import explain_refusal
 from assay.studio.shared.sending import UploadProgress
 from assay.studio.shared.upload import DocumentUpload
@@ -79,6 +80,36 @@ def test_what_could_not_be_read_stays_until_it_is_dismissed(
     assert dismissed == []
     documents.dismiss_failure(workspace, "documents", "photo.png")
     assert documents.failures(workspace, "documents") == []
+
+
+def test_documents_that_wait_are_read_when_showing_those_before_has_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    indexed: list[list[str]] = []
+    told: list[str] = []
+    monkeypatch.setattr(upload, "QUIET_S", 0)
+    monkeypatch.setattr(upload, "show_error", lambda error: told.append(str(error)))
+
+    async def bring() -> None:
+        monkeypatch.setattr("nicegui.core.loop", asyncio.get_running_loop())
+
+        async def changed() -> None:
+            raise UsageError("the list cannot be read.")
+
+        async def index(sources: list[Any]) -> None:
+            indexed.append(sources)
+            if len(indexed) == 1:
+                place._waiting.append(cast(Any, "second"))
+
+        with Client(page("/waiting")):
+            place = DocumentUpload(cast(PageContext, None), "documents", changed)
+            monkeypatch.setattr(place, "_index", index)
+            place._waiting.append(cast(Any, "first"))
+            await place._work()
+
+    asyncio.run(bring())
+    assert indexed == [["first"], ["second"]]
+    assert told == ["the list cannot be read."] * 2
 
 
 def test_what_was_read_only_in_part_is_counted_until_it_is_dismissed(

@@ -241,6 +241,9 @@ class DocumentUpload:
                     await self._index(sources)
                     if not self._is_gone:
                         await self._changed()
+                except AssayError as error:  # what waits is indexed all the same
+                    if not self._is_gone:
+                        show_error(error)
                 finally:
                     self._done += len(sources)
         finally:

@@ -18,7 +18,6 @@ from assay.knowledge.records import Document
 from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents, searching
 from assay.project.knowledge.documents import DocumentContent
-from assay.project.knowledge.example_search import warn_of_examples
 from assay.studio import widgets as w
 from assay.studio.dialogs import (
     advise,
@@ -31,6 +30,7 @@ from assay.studio.dialogs import (
     type_at_once,
 )
 from assay.studio.frame import Page
+from assay.studio.pages.knowledge.examples_warning import examples_warning
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
 from assay.studio.session import LatestRequest, PageContext, Refresh, action, workspace_action
 from assay.studio.shared.job_progress import show_edits_meanwhile
@@ -126,14 +126,10 @@ async def build(context: PageContext) -> None:
         found = await context.do(read_contents, name)
         results.clear()  # what was found may be gone
         with w.refill(listed):
-            warned = _show_documents(context, name, found, refresh)
+            _show_documents(context, name, found, refresh)
             _show_failures(context, name, found.failed, forget)
         if upload is not None:
             upload.forget_removed({document.path for document in found.documents})
-        warning = await context.read(warn_of_examples, name)  # which may take seconds
-        if warning is not None and not warned.is_deleted:
-            with warned:
-                w.text(warning, "warn note")
 
     async def forget(file: str) -> None:
         if upload is not None:
@@ -218,8 +214,7 @@ def _show_passage(passage: Passage, query: str) -> None:
                 w.text(passage.text, "pre note")
 
 
-def _show_documents(context: PageContext, base: str, found: Contents, refresh: Refresh) -> Element:
-    """List the documents; returns the place of warnings that are found later."""
+def _show_documents(context: PageContext, base: str, found: Contents, refresh: Refresh) -> None:
     with w.card():
         with w.row("figures"):
             w.figure(f"{found.about['documents']:,}", "documents")
@@ -231,10 +226,10 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
             )
         if found.behind:
             w.text(explain_behind(found.behind), "warn note").props("role=status")
-        warned = ui.element("div").classes("stack").props("role=status")
         if not found.documents and not found.failed and not found.unread:
             w.text("This knowledge base has no documents yet.", "soft")
         if found.documents:
+            examples_warning(context, base)
             shown = ui.element("div")
             if len(found.documents) > SHOWN:
                 wanted = w.label_input(
@@ -252,7 +247,6 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
                         w.text(f"{len(fitting) - SHOWN:,} more not shown.", "soft note")
 
             show("")
-    return warned
 
 
 def _show_failures(
