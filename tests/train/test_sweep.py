@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
+from tests.store.test_locks import cut
 from tests.train.test_session import Watcher
 
 from assay.config import FineTune
@@ -174,8 +177,11 @@ def test_ctrl_c_ends_the_search_and_the_trial_goes_on(tmp_path: Path) -> None:
     assert tried == sweep(Training(), START, tmp_path / "whole", trials=2)
 
 
-def test_two_at_once_are_refused(database: str, tmp_path: Path) -> None:
+def test_two_at_once_are_refused(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also on two machines that share a database of PostgreSQL, each with a folder of its own."""
+    monkeypatch.setattr(search, "GONE_S", 0)
     there = tmp_path / ("there" if database.startswith("postgresql") else "here")
     one, two = Store(tmp_path / "here", database), Store(there, database)
     refused = list[object]()
@@ -193,6 +199,44 @@ def test_two_at_once_are_refused(database: str, tmp_path: Path) -> None:
     tried = sweep(training, START, one.folder / "work" / "sweep", store=one, trials=2)
     assert refused
     assert sweep(Training(), START, two.folder / "work" / "sweep", store=two, trials=2) == tried
+
+
+def test_a_search_waits_until_the_lock_of_a_machine_that_vanished_ends(
+    empty_postgres: str, tmp_path: Path
+) -> None:
+    one, two = (Store(tmp_path / name, empty_postgres) for name in ("one", "two"))
+    with ExitStack() as held:
+        held.enter_context(one.lock("work/sweep/lock"))
+
+        class Server(Watcher):
+            def say(self, line: str) -> None:
+                super().say(line)
+                Timer(0.5, held.close).start()
+
+        watcher = Server()
+        folder = two.folder / "work" / "sweep"
+        assert sweep(Training(), START, folder, store=two, trials=1, progress=watcher)
+    assert "Waiting up to 150 s for it to end" in watcher.lines[0]
+
+
+def test_a_restart_of_the_database_costs_a_search_nothing(
+    empty_postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a second one begin in its folder meanwhile."""
+    monkeypatch.setattr(search, "GONE_S", 0)
+    one, two = (Store(tmp_path / "here", empty_postgres) for _ in range(2))
+    folder, watcher, training = one.folder / "work" / "sweep", Watcher(), Training()
+
+    def restart(epochs: int) -> None:
+        if epochs == 1:
+            cut(two)
+            with pytest.raises(UsageError, match="the same search runs in another"):
+                sweep(Training(), START, folder, store=two, trials=2)
+
+    training.after = restart
+    tried = sweep(training, START, folder, store=one, trials=2, progress=watcher)
+    assert "was away during the search" in watcher.lines[-1]
+    assert tried == sweep(Training(), START, tmp_path / "whole", trials=2)
 
 
 def test_without_optuna_it_says_what_to_install(

@@ -1,6 +1,7 @@
 """Locks of a state that are not waited for, and what of it is in use.
 
-with lock_at_once(store, "creation.lock", within=1.0): ...    # or LockHeldError
+with lock_at_once(store, "build.lock", within=1.0): ...       # or LockHeldError
+with lock_for_long(store, "creation.lock", lost=warn): ...    # for work that takes hours
 with in_use(store, "holdout 5e1f"): ...                       # and meanwhile, on any machine:
 is_in_use(store, "holdout 5e1f")
 """
@@ -8,15 +9,17 @@ is_in_use(store, "holdout 5e1f")
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from filelock import FileLock, Timeout
 from sqlalchemy import func, select
 
 from assay.errors import StoreError
 from assay.store.store import Store, lift_limits, lock_key
 
-_PAUSE_S = 0.05
+_PAUSES_S = 0.05, 1.0
+"""Between two looks at a lock: the first one, and the longest; each is twice the one before."""
 
 
 class LockHeldError(Exception):
@@ -32,20 +35,66 @@ def lock_at_once(store: Store, name: str, *, within: float = 0.0) -> Iterator[No
         StoreError: as `Store.lock`.
     """
     until = time.monotonic() + within
+    pause, longest = _PAUSES_S
     with ExitStack() as held:
         while True:
             try:
                 held.enter_context(store.lock(name, _refuse))
                 break
             except LockHeldError:
-                if time.monotonic() >= until:
+                left = until - time.monotonic()
+                if left <= 0:
                     raise
-            time.sleep(_PAUSE_S)
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, longest)
         yield
 
 
 def _refuse() -> None:
     raise LockHeldError
+
+
+@contextmanager
+def lock_for_long(
+    store: Store, name: str, *, within: float = 0.0, lost: Callable[[], None]
+) -> Iterator[None]:
+    """Hold a lock as `lock_at_once` does, for work that outlives a restart of the database.
+
+    PostgreSQL forgets the lock then. So the folder's file is locked as well: those that share the
+    folder keep each other out all the time, those with folders of their own until then.
+
+    Args:
+        lost: called at the end of the block where the lock of the database was lost meanwhile.
+
+    Raises:
+        LockHeldError: somebody else has it.
+        StoreError: the database is away at the beginning.
+    """
+    with ExitStack() as held, ExitStack() as of_all:
+        if store.engine.dialect.name != "sqlite":  # there, the lock is this file
+            file = store.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(FileLock(file).acquire(timeout=within))
+            except Timeout:
+                raise LockHeldError from None
+        of_all.enter_context(lock_at_once(store, name, within=within))
+        try:
+            yield
+        finally:
+            try:
+                of_all.close()
+            except StoreError:
+                lost()
+
+
+def is_locked_here(store: Store, name: str) -> bool:
+    """Whether somebody who shares this folder is within `lock_for_long`."""
+    try:
+        with FileLock(store.folder / name, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 @contextmanager
@@ -72,7 +121,11 @@ def in_use(store: Store, name: str) -> Iterator[None]:
 
 
 def is_in_use(store: Store, name: str) -> bool:
-    """Whether somebody is within `in_use`, in a process of any machine; on SQLite, no."""
+    """Whether somebody is within `in_use`, in a process of any machine; on SQLite, no.
+
+    It takes the name for itself for a moment, so two that ask at once may see each other: ask with
+    a lock held that all take who ask.
+    """
     if store.engine.dialect.name == "sqlite":
         return False
     with store.engine.begin() as connection:

@@ -25,8 +25,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,9 +35,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import URL
 
 from assay.config import FineTune
-from assay.errors import ModelError, UsageError
+from assay.errors import ModelError, StoreError, UsageError
 from assay.progress import SILENT, Progress
 from assay.quantities import say_number
+from assay.store.locks import LockHeldError, lock_for_long
 from assay.store.store import Store
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 ROUND = 4
 """Trials that are drawn together; the first ones at random, but for the settings at hand."""
 MOST_RANK = 512
+GONE_S = 150.0
+"""Longer than PostgreSQL keeps the locks of a machine that vanished."""
 State = Literal["finished", "stopped early", "failed", "unfinished"]
 
 Attempt = Callable[[FineTune, OnPoint], TrainResult]
@@ -77,10 +80,6 @@ class Trial:
     loss: float | None
     epochs_done: int
     error: str | None = None
-
-
-class SearchRunsError(UsageError):
-    """The same search runs in another process."""
 
 
 def best(tried: Sequence[Trial]) -> Trial:
@@ -120,12 +119,11 @@ def sweep(
 
     Raises:
         ConfigError: Optuna is not installed.
-        SearchRunsError: the same search runs in another process, on whichever machine.
-        StoreError: the database was away meanwhile; the same call finds what was tried.
+        UsageError: the same search runs in another process, on whichever machine.
         KeyboardInterrupt: stopped by the user; the same call goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder, store), progress.task("search", trials, "trials") as bar:
+    with _alone(folder, store, progress), progress.task("search", trials, "trials") as bar:
         study = _study(folder / "trials.db", start)
         bar.advance(_done(study))
 
@@ -355,10 +353,37 @@ def _line(tried: Trial) -> str:
     return f"Trial {tried.number + 1} ({settings}){loss}, {tried.state}{error}"
 
 
-def _alone(folder: Path, store: Store) -> AbstractContextManager[None]:
-    def refuse() -> None:
-        raise SearchRunsError(
-            "the same search runs in another process.", where=str(folder), fix="Wait for it."
-        )
+@contextmanager
+def _alone(folder: Path, store: Store, progress: Progress) -> Iterator[None]:
+    """Until the block ends, no other process does the same search.
 
-    return store.lock((folder / "lock").relative_to(store.folder).as_posix(), refuse)
+    Where the database is away within the hours that it takes, servers with folders of their own may
+    do it twice; its result stands.
+    """
+
+    def tell_lost() -> None:
+        with suppress(StoreError):  # a job keeps the line in the database, which may be away still
+            progress.say(
+                "The database was away during the search: a server with another folder may have "
+                "begun the same one. What was found here is complete."
+            )
+
+    name = (folder / "lock").relative_to(store.folder).as_posix()
+    lock = partial(lock_for_long, store, name, lost=tell_lost)
+    with ExitStack() as held:
+        try:
+            try:
+                held.enter_context(lock())
+            except LockHeldError:
+                if store.engine.dialect.name == "sqlite":
+                    raise
+                progress.say(
+                    "The same search runs in another process, or its machine has vanished. "
+                    f"Waiting up to {GONE_S:.0f} s for it to end."
+                )
+                held.enter_context(lock(within=GONE_S))
+        except LockHeldError:
+            raise UsageError(
+                "the same search runs in another process.", where=str(folder), fix="Wait for it."
+            ) from None
+        yield

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from tests.many_rows import project
@@ -18,8 +16,6 @@ from assay.project.jobs import training as training_jobs
 from assay.project.jobs.curves import Figures
 from assay.project.jobs.training import CurveOptions, JobOptions, SweepOptions, TrainingOptions
 from assay.project.workspace import Workspace
-from assay.store.store import Store
-from assay.train.sweep import SearchRunsError
 
 
 @pytest.mark.parametrize("wish", [TrainingOptions(), SweepOptions(), CurveOptions()])
@@ -89,29 +85,3 @@ def test_a_training_a_search_and_a_curve_are_done_by_a_worker(tmp_path: Path) ->
     assert drawn is not None
     assert drawn.result is not None
     assert len(drawn.result["points"]) == 5
-
-
-@pytest.mark.parametrize(("attempts", "waits"), [(1, False), (2, True)])
-def test_a_search_taken_up_from_another_machine_waits_for_the_end_of_its_lock(
-    attempts: int, waits: bool, tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Which PostgreSQL keeps for two minutes, and a folder not at all."""
-    work: Any = SimpleNamespace(
-        store=Store(tmp_path, database),
-        job=SimpleNamespace(attempts=attempts),
-        payload={"trials": 1},
-    )
-    left = [SearchRunsError("it runs")]
-
-    def sweep(**given: Any) -> Any:
-        if left:
-            raise left.pop()
-        return SimpleNamespace(to_dict=lambda: {"trials": []})
-
-    monkeypatch.setattr(training_jobs, "project_of", lambda _: SimpleNamespace(sweep=sweep))
-    monkeypatch.setattr(training_jobs, "AGAIN_S", 0)
-    if waits and database.startswith("postgresql"):
-        assert training_jobs.WORKS["sweep"](work, work) == {"trials": []}
-    else:
-        with pytest.raises(SearchRunsError):
-            training_jobs.WORKS["sweep"](work, work)

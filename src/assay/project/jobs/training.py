@@ -9,7 +9,6 @@ go on does so here.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 TRAIN, SWEEP, CURVE = "train", "sweep", "curve"
 KINDS = (TRAIN, SWEEP, CURVE)
 MOST_TRIALS = 200
-GONE_S, AGAIN_S = 150.0, 5.0
-"""Longer than PostgreSQL keeps the locks of a machine that vanished; between two looks."""
 Effort = Literal["settings", "quick", "thorough"]
 EFFORTS: Mapping[Effort, Mapping[str, Any]] = {
     "settings": {},
@@ -201,19 +198,7 @@ def _observing(work: Work) -> Callable[[Point, Mapping[str, float]], None]:
 
 
 def _sweep(workspace: Workspace, work: Work) -> dict[str, Any]:
-    """A job taken up from a machine that vanished waits until the lock of that one ends."""
-    from assay.train.sweep import SearchRunsError
-
-    is_shared = work.store.engine.dialect.name != "sqlite"
-    until = time.monotonic() + (GONE_S if is_shared and work.job.attempts > 1 else 0)
-    while True:
-        try:
-            found = project_of(workspace).sweep(trials=work.payload["trials"], progress=work)
-            return found.to_dict()
-        except SearchRunsError:
-            if time.monotonic() >= until:
-                raise
-        time.sleep(AGAIN_S)
+    return project_of(workspace).sweep(trials=work.payload["trials"], progress=work).to_dict()
 
 
 def _curve(workspace: Workspace, work: Work) -> dict[str, Any]:
