@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.small import write_csv, write_model
+from tests.store.test_locks import cut
 
 from assay.errors import DataError, StateError
 from assay.progress import Progress
@@ -73,14 +75,19 @@ def test_of_two_servers_with_folders_of_their_own_one_creates_a_project(
     one, two = Workspace(tmp_path / "one"), Workspace(tmp_path / "two")
     for workspace in (one, two):
         workspace.__dict__["store"] = Store(workspace.root / ".assay", empty_postgres)
+    left = two.store.folder / "creation.json"  # by a server that was killed
+    left.write_text('{"doing": "Reading the file", "share": null}')
     with begin_creation(one):
+        assert read_creation(two) == Creation(error=INTERRUPTED)
         for act in (lambda: begin_creation(two).__enter__(), lambda: check_idle(two)):
             with pytest.raises(StateError, match="created, here or on another server"):
                 act()
         with pytest.raises(StateError, match="Reload the page"):
             check_idle(one)
     with begin_creation(two):
-        pass
+        cut(one.store)  # the database is started again
+        assert read_creation(two) == Creation("Reading the file")
+    assert read_creation(two) is None
 
 
 def test_parts_that_were_left_are_moved_by_one_server_at_a_time(
@@ -90,10 +97,21 @@ def test_parts_that_were_left_are_moved_by_one_server_at_a_time(
     parts.mkdir(parents=True)
     (parts / "assay.yaml").write_text("name: pets\n")
     here, there = Store(parts.parent, empty_postgres), Store(tmp_path / "there", empty_postgres)
+    waits = text(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+    )
+
+    def is_waited_for() -> bool:
+        with there.session() as session:
+            return bool(session.scalar(waits))
+
     with ThreadPoolExecutor(1) as pool:
         with there.lock("new-project.lock"):
             moved = pool.submit(new_project.finish, tmp_path / "served", lambda: here)
-            time.sleep(0.5)
+            while not is_waited_for():
+                assert not moved.done()
+                time.sleep(0.02)
             assert parts.exists()
         moved.result(timeout=60)
     assert (tmp_path / "served" / "assay.yaml").exists()

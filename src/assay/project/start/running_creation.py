@@ -20,7 +20,7 @@ from assay.errors import AssayError, StateError
 from assay.progress import Progress, Silent
 from assay.project.workspace import Workspace
 from assay.store.files import write_json
-from assay.store.locks import LockHeldError, lock_at_once
+from assay.store.locks import LockHeldError, is_locked_here, lock_at_once, lock_for_long
 
 INTERRUPTED = "the server ended meanwhile. Press “Create project” to try again."
 WRITTEN_EVERY_S = 0.5
@@ -54,7 +54,9 @@ def begin_creation(workspace: Workspace) -> Iterator[Progress]:
     file = _state_file(workspace)
     with ExitStack() as held:
         try:
-            held.enter_context(lock_at_once(workspace.store, _LOCK, within=LOOK_S))
+            # What was created stands, though the database was away meanwhile.
+            lock = lock_for_long(workspace.store, _LOCK, within=LOOK_S, lost=lambda: None)
+            held.enter_context(lock)
         except LockHeldError:
             raise _running(workspace) from None
         try:
@@ -66,11 +68,11 @@ def begin_creation(workspace: Workspace) -> Iterator[Progress]:
 
 
 def read_creation(workspace: Workspace) -> Creation | None:
-    """The creation that runs, or the last one if it has failed; None: neither."""
+    """The creation that runs in this folder, or the last one if it has failed; None: neither."""
     file = _state_file(workspace)
     if not file.exists():
         return None
-    runs = _runs(workspace)
+    runs = is_locked_here(workspace.store, _LOCK)
     try:
         state = json_reader.read(file.read_text(encoding="utf-8"))
     except FileNotFoundError:  # it has ended meanwhile
@@ -86,8 +88,11 @@ def check_idle(workspace: Workspace) -> None:
     Raises:
         StateError: a project is being created of it.
     """
-    if _runs(workspace):
-        raise _running(workspace)
+    try:
+        with lock_at_once(workspace.store, _LOCK):
+            return
+    except LockHeldError:
+        raise _running(workspace) from None
 
 
 def forget_failure(workspace: Workspace) -> None:
@@ -127,16 +132,8 @@ class _Report(Silent):
         self._written = time.monotonic()
 
 
-def _runs(workspace: Workspace) -> bool:
-    try:
-        with lock_at_once(workspace.store, _LOCK):
-            return False
-    except LockHeldError:
-        return True
-
-
 def _running(workspace: Workspace) -> StateError:
-    if not _state_file(workspace).exists():  # how far it is, is known in another folder
+    if not is_locked_here(workspace.store, _LOCK):  # how far it is, is known in another folder
         return StateError("a project is being created, here or on another server.", fix="Wait.")
     return StateError(
         "a project is being created of what was uploaded here.",
