@@ -7,7 +7,8 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -332,7 +333,14 @@ def open_to_serve(
         AssayError: assay.yaml cannot be used, and none before it could; or see
             `new_project.finish`.
     """
-    new_project.finish(Path(folder), partial(open_state, Path(folder)))
+    with ExitStack() as opened:
+
+        def state() -> Store:
+            store = open_state(Path(folder))
+            opened.callback(store.engine.dispose)
+            return store
+
+        new_project.finish(Path(folder), state)
     found = Workspace(Path(folder), vllm=vllm, quota_gb=quota_gb)
     problem: AssayError | None = None
     try:
