@@ -279,20 +279,26 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     why = "Why: 1 × the output is not a record written as JSON. They are in data/traces-"
     expect(page.get_by_text(why)).to_be_visible()
     assert list((filled.folder / "data").glob("traces-*-2.jsonl"))
+    waiting = page.get_by_text("Nothing is trained on them before they are added")
     page.reload()  # until they are added the page offers it
-    expect(page.get_by_text("Nothing is trained on them before they are added")).to_be_visible()
+    expect(waiting).to_be_visible()
     page.get_by_role("button", name="Add them to the examples").click()
     expect(page.get_by_text(re.compile(r"\d rows? (was|were) added to "))).to_be_visible()
     there = re.compile(r"(It is|All \d+ are) in \S+, the examples of this project\.")
     expect(page.get_by_text(there)).to_be_visible()  # and not that nothing is trained on them
     here.axe()
-    page.get_by_role("button", name="Save corrections as training data").click()
-    expect(page.get_by_text(there)).to_be_visible()
     expect(page.get_by_role("button", name="Add them to the examples")).to_have_count(0)
+    page.get_by_role("button", name="Save corrections as training data").click()
+    expect(page.get_by_text("No correction that is not saved yet could be used")).to_be_visible()
+    expect(page.get_by_text(there)).to_be_visible()  # what was done before stays
     trace.locator("summary").click()
     right.fill("not JSON")
     trace.get_by_role("button", name="Save correction").click()
     expect(trace.get_by_role("alert").filter(has_text="JSON")).to_be_visible()
+    right.fill(json.dumps(json.loads(given) | {"people": 18}))
+    trace.get_by_role("button", name="Save correction").click()
+    expect(waiting).to_be_visible()  # at once
+    expect(waiting).to_contain_text("an example with the same input has another answer")
 
 
 def test_a_new_key_is_put_into_the_snippet_that_is_looked_at(here: Tab) -> None:

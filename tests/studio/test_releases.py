@@ -6,17 +6,21 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from assay.project.addition import Addition
+from assay.project.releases.corrections import UnaddedCorrections
 from assay.project.releases.kept import KeptTraces
 from assay.project.releases.scores import LatestScore, find_latest_scores, find_scores
 from assay.project.workspace import Workspace
 from assay.release.examples import ExportedExamples
-from assay.studio.pages.releases.page import with_score
-from assay.studio.pages.releases.staleness import explain_nothing_to_judge
-from assay.studio.pages.releases.traces import (
-    describe_kept,
+from assay.studio.pages.releases.correction_additions import (
+    describe_added,
+    describe_offer,
     describe_rejected,
     describe_saved,
 )
+from assay.studio.pages.releases.page import with_score
+from assay.studio.pages.releases.staleness import explain_nothing_to_judge
+from assay.studio.pages.releases.traces import describe_kept
 from tests.release.shelf import compared, right, shelf
 
 KEPT = KeptTraces(6, False, date(2026, 12, 28), 4, 0, 0.1)
@@ -45,16 +49,19 @@ def test_that_traces_are_not_in_the_sample_is_said() -> None:
         assert "the only trace of this agent is" in one
 
 
-def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
-    said = describe_saved("data/traces-1.jsonl", 1, 0, "data/questions.xlsx", 0)
-    assert said.startswith("1 correction was saved in data/traces-1.jsonl.")
-    assert said.endswith("added to data/questions.xlsx, the examples of this project.")
-    assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None, 0)
-    assert describe_saved("f", 3, 0, "g", 1).endswith(" 1 of them is there already.")
-    waiting = describe_saved(None, 3, 0, "g", 0)
-    assert waiting.startswith("3 corrections can become training data. Nothing is trained on them")
+def test_what_was_saved_is_said_and_what_makes_training_data_of_it() -> None:
+    written = ExportedExamples("/folder/data/f", 3, 2, None, {}, None, 0)
+    said = describe_saved("data/f", written)
+    assert said == "3 corrections were saved in data/f; 2 could not be used."
+    offer = UnaddedCorrections(Path("/folder/data/f"), 3, 1, 2, 0)
+    said = describe_offer(offer, "data/q.xlsx")
+    assert said.startswith("3 corrections in data/f can become training data. Nothing is trained")
+    assert "added to data/q.xlsx, the examples of this project. 1 of them is there already." in said
+    assert "For 2 of them, an example with the same input has another answer" in said
+    waiting = describe_offer(replace(offer, file=None, rejected=1), "g")
+    assert waiting.startswith("3 corrections can become training data; 1 could not be used.")
     # What was tried is no longer said to be still to be done, however little came of it.
-    tried = [describe_saved("f", 3, 0, "g", there, is_added=True) for there in range(4)]
+    tried = [describe_added("f", Addition("g", there, 0, 3 - there, 0, ())) for there in range(4)]
     assert not any("before they are added" in said for said in tried)
     assert tried[0].endswith(
         "None of them is in g, the examples of this project; they were left out."

@@ -35,6 +35,7 @@ class ExportedExamples:
         prompt: what is wrong with the project's system prompt, and what to do; None: not that
             alone is longer than what the model reads.
         masked: examples in which personal data was replaced when they were kept.
+        used: ids of the traces that were written.
     """
 
     file: str | None
@@ -44,9 +45,13 @@ class ExportedExamples:
     counts: dict[str, int]
     prompt: str | None
     masked: int
+    used: frozenset[str] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """What is told of it; the traces that were written are in the file."""
+        told = asdict(self)
+        del told["used"]
+        return told
 
 
 def write_examples(
@@ -118,6 +123,7 @@ def write_examples(
             None,
         ),
         masked=sum(trace.masked > 0 for trace in used),
+        used=frozenset(trace.id for trace in used),
     )
 
 

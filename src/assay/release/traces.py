@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -277,9 +277,22 @@ def attach(
     row = _mine(session, project, id, lock=True)
     if thumb is not None:
         row.thumb = thumb
-    if corrected is not None or thumb == "up":
-        row.corrected = corrected
+    if (corrected is not None or thumb == "up") and corrected != row.corrected:
+        if row.saved_in is not None and not row.added:
+            # The file holds what is no longer right: the others in it are saved anew.
+            unsave(session, project, row.saved_in)
+        row.corrected, row.corrected_at = corrected, database_time()
+        row.saved_in, row.added = None, False
     return row
+
+
+def unsave(session: Session, project: str, file: str) -> None:
+    """Corrections that are in a file, and were not added to the examples, count as in none."""
+    session.execute(
+        update(TraceRow)
+        .where(TraceRow.project == project, TraceRow.saved_in == file, TraceRow.added.is_(False))
+        .values(saved_in=None)
+    )
 
 
 def correction(text: str) -> str:

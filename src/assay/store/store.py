@@ -66,7 +66,7 @@ _NO_RIGHT = ("42501", "3F000")
 """SQLSTATE: not allowed; no schema that may be used. DB-API counts both as errors of a program."""
 IN_USE = "in use"
 """The lock of a schema that every connection shares, see `assay.store.exclusive_use`."""
-HEAD = "0025"
+HEAD = "0026"
 """The newest migration; a store at it is opened without loading Alembic."""
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,22 @@ def test_the_same_corrections_are_saved_once_though_some_are_rejected(tmp_path: 
 
     first, files = save()
     assert (first.written, first.rejected, files) == (1, 1, 2)
-    assert save() == (first, 2)
+    again, files = save()
+    assert (again.written, again.file, again.rejected_file) == (0, None, first.rejected_file)
     releases.give_feedback(workspace, "trace-2", thumb="down", corrected="Today.")
     second, files = save()
-    assert (second.written, files) == (2, 3)
+    assert (second.written, files) == (1, 3)
     assert second.file != first.file
     assert second.rejected_file == first.rejected_file
+    # What changes before it is added is saved anew, with all that its file held.
+    releases.give_feedback(workspace, "trace-2", thumb="down", corrected="Now.")
+    third, files = save()
+    assert (third.written, files) == (1, 4)
+    with ThreadPoolExecutor() as pool:
+        releases.give_feedback(workspace, "trace-0", thumb="down", corrected="Where?")
+        made = list(pool.map(lambda _: corrections.save(workspace, "desk").file, range(4)))
+    (file,) = filter(None, made)
+    assert Path(file).is_file()
 
 
 ASKED = ("Where is\nmy bag?", "It is torn")
@@ -145,7 +156,7 @@ def test_corrections_become_rows_of_every_kind_of_project(kind: str, tmp_path: P
     releases.give_feedback(workspace, "t", thumb="down", corrected=right)
 
     waiting = corrections.find_unadded(workspace, "desk")
-    assert waiting == corrections.UnaddedCorrections(None, 1, 0, 0)
+    assert waiting == corrections.UnaddedCorrections(None, 1, 0, 0, 0)
     written = corrections.save(workspace, "desk").file
     assert written is not None
     assert corrections.find_unadded(workspace, "desk") == replace(waiting, file=Path(written))
@@ -159,6 +170,70 @@ def test_corrections_become_rows_of_every_kind_of_project(kind: str, tmp_path: P
     assert last.example.input == asked
     assert last.example.output == (LABEL if task is OF_A_LABEL else json.dumps(RECORD))
     assert row_edits.add(workspace, Path(written)).repeated == 1
+
+
+def torn(folder: Path) -> Workspace:
+    """A project with three traces."""
+    mails(folder, "mails.jsonl", ONE, OF_A_LABEL)
+    workspace = Workspace(folder)
+    store, (agent,) = shelf(folder, 1, workspace.store)
+    changes.promote(store, workspace.name, "desk", "tuned@1", who="a test", force="a test")
+    releases.traces_on(workspace, "desk", sample=1.0, days=7, most=100)
+    for id in ("a", "b", "c"):
+        asked, answer = [Message("user", f"My {id} is torn")], Message("assistant", "?")
+        traces.record(store, workspace.name, "desk", agent, id=id, messages=asked, answer=answer)
+    return workspace
+
+
+def test_a_correction_is_added_once_as_it_was_saved(tmp_path: Path) -> None:
+    """Its row may be mended or taken out of the examples later, and its file by hand before."""
+    workspace = torn(tmp_path)
+    for id in ("a", "b"):
+        releases.give_feedback(workspace, id, thumb="down", corrected=LABEL)
+    file = Path(corrections.save(workspace, "desk").file or "")
+    file.write_text(file.read_text().replace("b is torn", "bag is torn"))
+    edited = corrections.UnaddedCorrections(file, 2, 0, 0, 0)
+    assert corrections.find_unadded(workspace, "desk") == edited
+    releases.give_feedback(workspace, "c", thumb="down", corrected=LABEL)
+    assert corrections.find_unadded(workspace, "desk") == edited
+    row_edits.add(workspace, file)
+    examples = tmp_path / "data" / "mails.jsonl"
+    assert "My bag is torn" in examples.read_text()
+    *others, mended, taken = examples.read_text().splitlines(keepends=True)
+    assert taken.count("My bag is torn") == 1
+    examples.write_text("".join((*others, mended.replace(LABEL, "fares"))))
+    of_c = corrections.UnaddedCorrections(None, 1, 0, 0, 0)
+    assert corrections.find_unadded(workspace, "desk") == of_c
+    # One that changes after it was added is offered, and contradicts what was added.
+    releases.give_feedback(workspace, "c", thumb="up", corrected=None)
+    assert corrections.find_unadded(workspace, "desk") is None
+    for text in ("fares", LABEL):
+        releases.give_feedback(workspace, "a", thumb="down", corrected=text)
+    assert corrections.find_unadded(workspace, "desk") == replace(of_c, contradicting=1)
+
+
+def test_whether_corrections_could_be_added_is_found_once_and_never_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = torn(tmp_path)
+    releases.give_feedback(workspace, "a", thumb="down", corrected=LABEL)
+    tries: list[Path] = []
+    write, problem = releases.write_traces, OSError("there is no room left")
+
+    def fail(workspace: Workspace, corrected: list[traces.Trace], to: Path) -> ExportedExamples:
+        tries.append(to)
+        if len(tries) == 1:
+            raise problem
+        return write(workspace, corrected, to)
+
+    monkeypatch.setattr(releases, "write_traces", fail)
+    found = [corrections.find_unadded(workspace, "desk") for _ in range(3)]
+    assert (found[0], len(tries)) == (None, 2)
+    assert found[1] is not None
+    assert found[1] == found[2]
+    releases.give_feedback(workspace, "a", thumb="down", corrected="fares")
+    assert corrections.find_unadded(workspace, "desk") is not None
+    assert len(tries) == 3
 
 
 def call_of(arguments: dict[str, Any]) -> ToolCall:

@@ -356,12 +356,19 @@ def _graded(workspace: Workspace, trace: Trace, given: str, target: Message) -> 
 
 
 def traces_to_data(workspace: Workspace, to: Path, name: str | None) -> examples.ExportedExamples:
-    """Write corrected traces as examples, see `assay.release.examples.write_examples`."""
+    """Write the corrected traces of a release, or of all, as examples."""
     found = list_traces(workspace, name, count=MOST_TO_DATA, corrected=True)
+    return write_traces(workspace, found[::-1], to)
+
+
+def write_traces(
+    workspace: Workspace, corrected: list[Trace], to: Path
+) -> examples.ExportedExamples:
+    """Write corrected traces as examples, see `assay.release.examples.write_examples`."""
     project = workspace.project
     template, context = project.template if project else (None, None)
     return examples.write_examples(
-        found[::-1],
+        corrected,
         to,
         config=project.config if project else None,
         template=template,

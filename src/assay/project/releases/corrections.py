@@ -1,56 +1,73 @@
 """Corrected traces of a release, saved among the project's data: each once, however often asked;
-and whether some of them have not been added to its examples."""
+and which of them have not been added to its examples."""
 
 from __future__ import annotations
 
 import filecmp
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from assay.errors import AssayError
 from assay.project import releases, row_edits
-from assay.project.addition import Addition
 from assay.project.recent_results import RecentResults
 from assay.project.rows import data_file
 from assay.project.workspace import Workspace, project_of
+from assay.release import saved_corrections
 from assay.release.examples import ExportedExamples, rejected_file
-from assay.store.files import sha256_file
+from assay.release.saved_corrections import Unadded
+from assay.release.traces import Trace
 
-_FORECASTS: RecentResults[tuple[Path, str, tuple[int, int], str], Addition] = RecentResults(16)
-"""By the workspace's folder, its settings, the stamp of its file of examples, and the hash of the
-corrections."""
+SAVE_LOCK = "corrections.lock"
 
 
 @dataclass(frozen=True, slots=True)
 class UnaddedCorrections:
-    """Corrections of which the project's examples lack some that could be added to them.
+    """Corrections that were not added to the project's examples, some of which could be.
 
     Attributes:
-        file: in `data/`, where all of them are saved; None: they are not.
+        file: in `data/`, where they are saved, perhaps changed by hand since; None: they are not.
         count: of all that can be used; `there`: of those that are among the examples.
+        contradicting: of those that could be added, for whose input an example has another answer.
         rejected: those that cannot be used.
     """
 
     file: Path | None
     count: int
     there: int
+    contradicting: int
     rejected: int
 
 
 def save(workspace: Workspace, name: str) -> ExportedExamples:
-    """Write the corrected traces of a release to a file of examples in `data/`, named by the day.
+    """Write the corrected traces of a release that are in no file of `data/` yet, and were not
+    added to the examples, to one that is named by the day.
 
-    Where an earlier one says the same, that is returned and no other is made.
+    Where an earlier one says the same, that is returned and no other is made. Of nothing that is
+    still to be saved, nothing is written or rejected.
+
+    Raises:
+        UsageError: no trace has a corrected answer.
     """
     folder = workspace.root / "data"
-    target, number = folder / f"traces-{date.today():%Y-%m-%d}.jsonl", 1
-    while target.exists() or rejected_file(target).exists():
-        number += 1
-        target = folder / f"traces-{date.today():%Y-%m-%d}-{number}.jsonl"
-    made = releases.traces_to_data(workspace, target, name)
-    return replace(made, file=_keep_once(made.file), rejected_file=_keep_once(made.rejected_file))
+    with workspace.store.lock(SAVE_LOCK):  # else two would each take the other's file for earlier
+        unsaved = _list_unsaved(workspace, name)
+        if not unsaved and releases.list_traces(workspace, name, count=1, corrected=True):
+            return ExportedExamples(None, 0, 0, None, {}, None, 0)
+        target, number = folder / f"traces-{date.today():%Y-%m-%d}.jsonl", 1
+        while target.exists() or rejected_file(target).exists():
+            number += 1
+            target = folder / f"traces-{date.today():%Y-%m-%d}-{number}.jsonl"
+        saved_corrections.forget_file(workspace.store, workspace.name, target.name)
+        made = releases.write_traces(workspace, unsaved, target)
+        file, beside = _keep_once(made.file), _keep_once(made.rejected_file)
+        if file is not None:
+            used = [trace for trace in unsaved if trace.id in made.used]
+            saved_corrections.mark_saved(workspace.store, workspace.name, used, Path(file).name)
+    return replace(made, file=file, rejected_file=beside)
 
 
 def _keep_once(file: str | None) -> str | None:
@@ -58,43 +75,94 @@ def _keep_once(file: str | None) -> str | None:
     if file is None:
         return None
     made = Path(file)
-    if (earlier := _find_same(made, made.parent)) is None:
-        return file
-    made.unlink()
-    return str(earlier)
+    for earlier in sorted(made.parent.glob("traces-*.jsonl")):
+        if earlier != made and filecmp.cmp(earlier, made, shallow=False):
+            made.unlink()
+            return str(earlier)
+    return file
 
 
-def _find_same(made: Path, folder: Path) -> Path | None:
-    """The earlier file of corrections in a folder that says the same as one."""
-    found = (one for one in sorted(folder.glob("traces-*.jsonl")) if one != made)
-    return next((one for one in found if filecmp.cmp(one, made, shallow=False)), None)
+def _list_unsaved(workspace: Workspace, name: str) -> list[Trace]:
+    """Oldest first."""
+    store, project = workspace.store, workspace.name
+    files = {group.file for group in saved_corrections.find_unadded(store, project, name)}
+    lost = [file for file in files if file and not (workspace.root / "data" / file).is_file()]
+    return saved_corrections.list_unsaved(
+        store, project, name, lost=lost, count=releases.MOST_TO_DATA
+    )[::-1]
 
 
 def find_unadded(workspace: Workspace, name: str) -> UnaddedCorrections | None:
-    """The corrections of a release, whether they are saved or not; None: nothing of them could be
-    added to the examples, or there are none to add to."""
-    if workspace.project is None or not releases.list_traces(
-        workspace, name, count=1, corrected=True
-    ):
+    """The corrections of a release that were not added to the examples: those of the oldest file
+    with some that could be, else those that are in none; None: nothing of them could be added, or
+    there are no examples to add to.
+
+    What is found is remembered as long as corrections, files and settings stay the same: all
+    examples are read for it.
+    """
+    if workspace.project is None:
         return None
+    for group in saved_corrections.find_unadded(workspace.store, workspace.name, name):
+        try:
+            state = _read_state(workspace, name, group)
+            found = _FORECASTS.find(state, partial(_forecast, workspace, state))
+        except (AssayError, OSError):  # whoever saves and adds them is told why they cannot be
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Corrections and examples, of which the same is forecast as long as both are as they are.
+
+    Attributes:
+        stamps: of the file of examples, and of that with the corrections.
+    """
+
+    root: Path
+    release: str
+    settings: str
+    group: Unadded
+    file: Path | None
+    stamps: tuple[tuple[int, int], ...]
+
+
+_FORECASTS: RecentResults[_State, UnaddedCorrections | None] = RecentResults(16)
+
+
+def _read_state(workspace: Workspace, name: str, group: Unadded) -> _State:
+    file = None if group.file is None else workspace.root / "data" / group.file
+    if file is not None and not file.is_file():
+        file = None
+    stamps = tuple(_stamps(data_file(workspace), file))
+    settings = project_of(workspace).text
+    return _State(workspace.root, name, settings, group, file, stamps)
+
+
+def _stamps(*files: Path | None) -> Iterator[tuple[int, int]]:
+    for file in files:
+        if file is not None:
+            at = file.stat()
+            yield at.st_mtime_ns, at.st_size
+
+
+def _forecast(workspace: Workspace, state: _State) -> UnaddedCorrections | None:
+    if state.file is not None:
+        return _forecast_file(workspace, state.file)
     with tempfile.TemporaryDirectory(prefix="assay-corrections-") as folder:
-        made = releases.traces_to_data(workspace, Path(folder) / "traces.jsonl", name)
+        unsaved = _list_unsaved(workspace, state.release)
+        made = releases.write_traces(workspace, unsaved, Path(folder) / "traces.jsonl")
         if made.file is None:
             return None
-        file = Path(made.file)
-        try:
-            forecast = _forecast(workspace, file)
-        except (AssayError, OSError):  # whoever saves and adds them is told why they cannot be
-            return None
-        if not forecast.added:
-            return None
-        saved = _find_same(file, workspace.root / "data")
-    return UnaddedCorrections(saved, made.written, forecast.repeated, made.rejected)
+        found = _forecast_file(workspace, Path(made.file))
+    return None if found is None else replace(found, file=None, rejected=made.rejected)
 
 
-def _forecast(workspace: Workspace, file: Path) -> Addition:
-    """Once for corrections and examples as they are, however often a page asks: all examples are
-    read for it."""
-    at, settings = data_file(workspace).stat(), project_of(workspace).text
-    key = workspace.root, settings, (at.st_mtime_ns, at.st_size), sha256_file(file)
-    return _FORECASTS.find(key, lambda: row_edits.forecast(workspace, file))
+def _forecast_file(workspace: Workspace, file: Path) -> UnaddedCorrections | None:
+    found = row_edits.forecast(workspace, file)
+    if not found.added:
+        return None
+    count = found.added + found.repeated + found.unfit
+    return UnaddedCorrections(file, count, found.repeated, found.contradicting, found.rejected)

@@ -73,7 +73,11 @@ class TracePolicyRow(Table):
 
 
 class TraceRow(Table):
-    """One served request and its answer, personal data replaced before it came here."""
+    """One served request and its answer, personal data replaced before it came here.
+
+    `saved_in` names the file in the project's `data/` that holds its correction; `added`: the rows
+    of that file were added to the examples.
+    """
 
     __tablename__ = "traces"
     __table_args__ = (Index("ix_traces_release", "project", "release", "sampled"),)
@@ -91,6 +95,9 @@ class TraceRow(Table):
     sampled: Mapped[bool] = mapped_column(Boolean)
     thumb: Mapped[str | None] = mapped_column(String(4), nullable=True)
     corrected: Mapped[str | None] = mapped_column(Text, nullable=True)
+    corrected_at: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+    saved_in: Mapped[str | None] = mapped_column(String(200), nullable=True)
+    added: Mapped[bool] = mapped_column(Boolean, default=False)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from nicegui import ui
 from nicegui.element import Element
-from nicegui.elements.mixins.text_element import TextElement
 
 from assay.chat.plain_calls import say_turn
-from assay.data.problems import CODES
-from assay.errors import AssayError, UsageError
+from assay.errors import UsageError
 from assay.example import Message
-from assay.project import releases, row_edits, row_forecast
-from assay.project.releases import corrections
+from assay.project import releases, row_forecast
 from assay.project.releases.correction_check import CorrectionError
 from assay.project.releases.kept import KeptTraces
 from assay.quantities import say_count
-from assay.release.examples import ExportedExamples
 from assay.release.policies import DAYS, MOST, MOST_DAYS, SAMPLE
 from assay.release.traces import MOST_BYTES, Thumb, Trace
 from assay.studio import widgets as w
@@ -32,12 +27,11 @@ from assay.studio.dialogs import (
     read_choice,
 )
 from assay.studio.pages.releases.answer_field import answer_field
+from assay.studio.pages.releases.correction_additions import CorrectionAdditions
 from assay.studio.session import LatestRequest, PageContext, workspace_action
-from assay.studio.shared.findings import tell_addition
-from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, to_share
 from assay.studio.shared.turns import show_turn, show_turns
-from assay.studio.words import format_day, format_time, stand_alone
+from assay.studio.words import format_day, format_time
 
 SHOWN = 20
 MASKED = (
@@ -50,21 +44,6 @@ OTHER = "Another answer stands here. Save it as the correction, or put the given
 start_keeping = workspace_action("editor", releases.traces_on)
 stop_keeping = workspace_action("editor", releases.traces_off)
 give_feedback = workspace_action("editor", releases.give_feedback)
-add_examples = workspace_action("editor", row_edits.add)
-
-write_examples = workspace_action("editor", corrections.save)
-
-
-def describe_rejected(written: ExportedExamples) -> str:
-    """Why corrections could not be used, as far as errors are counted, and where they are."""
-    whys = "; ".join(
-        f"{count:,} × {CODES[code][1]}"
-        for code, count in written.counts.items()
-        if CODES[code][0] == "error"
-    )
-    where = f"{whys}. They are in data/{Path(written.rejected_file or '').name}."
-    return f"{where} {stand_alone(written.prompt or '')}".rstrip()
-
 
 TRACE = "A trace is one request with its answer, kept on this machine because you said so."
 
@@ -83,7 +62,8 @@ def traces_card(
         if id in boxes:
             trace = await context.read(releases.show_trace, id)
             with w.refill(boxes[id]):
-                _show_trace(context, trace)
+                _show_trace(context, trace, additions)
+        await additions.look()
 
     with w.card():
         with w.row("spread"):
@@ -93,7 +73,7 @@ def traces_card(
                     if kept.count and not kept.active:
                         _show_deletion(context, name, kept)
                     _show_switch(context, name, kept.active)
-        told = ui.element("div").classes("stack").props("role=status")
+        additions = CorrectionAdditions(context, name)
         shown = ui.element("div").classes("stack")
         latest = LatestRequest()
 
@@ -115,10 +95,10 @@ def traces_card(
                     box = w.checkbox("Corrected only", corrected)
                     box.on_value_change(lambda event: show(corrected=event.value))
                     if context.may("editor"):
-                        w.button("Save corrections as training data", write, icon="school")
+                        w.button("Save corrections as training data", additions.save, icon="school")
                 for trace in found[:count]:
                     with ui.element("div").classes("trace-box") as boxes[trace.id]:
-                        _show_trace(context, trace)
+                        _show_trace(context, trace, additions)
                 if len(found) > count:
                     w.button("Show more", lambda: show(count + SHOWN, corrected))
 
@@ -129,33 +109,9 @@ def traces_card(
             else:
                 notify("There are still no traces.")
 
-        async def write() -> None:
-            written = await _save(context, name)
-            if written is None:
-                return
-            config, file = context.workspace.config, Path(written.file or "")
-            there = 0 if config is None else await _count_added(context, file)
-            counts = written.written, written.rejected
-            read = None if config is None else config.data.file
-            with w.refill(told):
-                said = w.text(describe_saved(f"data/{file.name}", *counts, read, there))
-                if read is not None and there < written.written:
-                    _show_addition(context, name, said, read)
-                if written.rejected:
-                    w.text(f"Why: {describe_rejected(written)}", "warn note")
-
         async def start() -> None:
             await show()
-            if not context.may("editor"):
-                return
-            found = await context.read(corrections.find_unadded, name)
-            config = context.workspace.config
-            if found is not None and config is not None:
-                file = None if found.file is None else f"data/{found.file.name}"
-                counts, read = (found.count, found.rejected), config.data.file
-                with w.refill(told):
-                    said = w.text(describe_saved(file, *counts, read, found.there))
-                    _show_addition(context, name, said, read)
+            await additions.look()
 
         with shown:
             w.waiting("Reading traces")
@@ -183,89 +139,6 @@ def describe_kept(kept: KeptTraces) -> str:
         f"No new traces are kept. {kept.count:,} kept earlier are deleted when their days are "
         f"over{end}."
     )
-
-
-async def _save(context: PageContext, name: str) -> ExportedExamples | None:
-    """Save the corrections of a release; None: none could be used, and why is told."""
-    written = await context.do(write_examples, name)
-    if written.file is None:
-        advise(f"No correction could be used: {describe_rejected(written)}")
-        return None
-    return written
-
-
-async def _count_added(context: PageContext, file: Path) -> int:
-    """How many corrections of a file are among the examples already."""
-    try:
-        return (await context.read(row_edits.forecast, file)).repeated
-    except AssayError:
-        return 0  # whoever adds them is told why they cannot be
-
-
-def describe_saved(
-    file: str | None,
-    written: int,
-    rejected: int,
-    read: str | None,
-    there: int,
-    *,
-    is_added: bool = False,
-) -> str:
-    """What was saved, and whether it is training data.
-
-    Args:
-        file: the new one; None: what could be saved was not. `read`: the one that assay.yaml
-            names, None where there is none.
-        there: how many of them stand in that one already.
-        is_added: it was tried to add them all.
-    """
-    said = say_count(written, "correction was", "corrections were") + f" saved in {file}"
-    if file is None:
-        said = say_count(written, "correction") + " can become training data"
-    if rejected:
-        said += f"; {rejected:,} could not be used"
-    if read is None:
-        return f"{said}."
-    if there >= written:
-        are = "It is" if written == 1 else f"All {written:,} are"
-        return f"{said}. {are} in {read}, the examples of this project."
-    if is_added:
-        some = f"{there:,} of them {'is' if there == 1 else 'are'}" if there else "None of them is"
-        others = "the others were" if there else "they were"
-        return f"{said}. {some} in {read}, the examples of this project; {others} left out."
-    some = f" {there:,} of them {'is' if there == 1 else 'are'} there already." if there else ""
-    return (
-        f"{said}. Nothing is trained on them before they are added to "
-        f"{read}, the examples of this project.{some}"
-    )
-
-
-def _show_addition(context: PageContext, name: str, said: TextElement, read: str) -> None:
-    """A button that saves the corrections of a release, unless they are, and adds them to the
-    examples.
-
-    Args:
-        said: what is said of them: `describe_saved`, with `read`.
-    """
-    told = ui.element("div").props("role=status")
-
-    async def click() -> None:
-        if (written := await _save(context, name)) is None:
-            return
-        file = Path(written.file or "")
-        where, counts = f"data/{file.name}", (written.written, written.rejected)
-        added = await context.do(add_examples, file, where, ProgressState())
-        there = added.added + added.repeated
-        said.text = describe_saved(where, *counts, read, there, is_added=True)
-        with w.refill(told):
-            tell_addition(added)
-            if added.used:
-                which = "them" if added.used == added.added else "the others"
-                w.text(f"The next comparison or training uses {which}.", "soft note")
-            w.link("Look at the examples", "/data")
-
-    with told:
-        w.button("Add them to the examples", click, kind="primary", icon="playlist_add")
 
 
 def _show_deletion(context: PageContext, name: str, kept: KeptTraces) -> None:
@@ -317,7 +190,7 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
     w.button("Keep traces", on, icon="visibility")
 
 
-def _show_trace(context: PageContext, trace: Trace) -> None:
+def _show_trace(context: PageContext, trace: Trace, additions: CorrectionAdditions) -> None:
     turns = [Message.from_dict(message) for message in trace.messages]
     question = say_turn(turns[-1]) if turns else ""
     given = Message.from_dict(trace.answer)
@@ -338,7 +211,7 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
             hidden = f" · {trace.masked} masked" if trace.masked else ""
             w.text(f"{format_time(trace.at)}{took}{hidden}", "soft note", "div")
             if context.may("editor"):
-                _show_feedback(context, trace, content, marks)
+                _show_feedback(context, trace, content, marks, additions)
 
 
 def _mark(marks: Element, trace: Trace) -> None:
@@ -351,7 +224,13 @@ def _mark(marks: Element, trace: Trace) -> None:
             w.badge("corrected", "warn")
 
 
-def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Element) -> None:
+def _show_feedback(
+    context: PageContext,
+    trace: Trace,
+    content: str,
+    marks: Element,
+    additions: CorrectionAdditions,
+) -> None:
     shown = trace.corrected if trace.corrected is not None else content
     right = answer_field(context, shown, content)
 
@@ -380,6 +259,7 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
             notify(words)
         else:
             advise(f"{words} But look at it again: {odd}")
+        await additions.look()
 
     with w.row():
         w.button("Good", lambda: judge("up", None, "Marked as good."), icon="thumb_up")

@@ -1,0 +1,109 @@
+"""Which corrections are saved in a file, and which were added to a project's examples.
+
+    find_unadded(store, "support", "tickets")     # some in a file, others in none
+    mark_saved(store, "support", used, "traces-2026-12-01.jsonl")
+    mark_added(store, "support", "traces-2026-12-01.jsonl")
+
+What was added once may be mended or taken out there, so the examples do not tell. A correction
+that changes is neither saved nor added any more, see `assay.release.traces.attach`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
+
+from assay.release.traces import Trace, as_trace, prune, unsave
+from assay.store.store import Store
+from assay.store.tables import TraceRow
+
+
+@dataclass(frozen=True, slots=True)
+class Unadded:
+    """Corrections of a release that were not added to the examples.
+
+    Attributes:
+        file: name of the one that they are saved in; None: they are not.
+        newest: when the last of them was given; None: by an earlier version.
+    """
+
+    file: str | None
+    count: int
+    newest: datetime | None
+
+
+def find_unadded(store: Store, project: str, release: str) -> list[Unadded]:
+    """The corrections that were not added, by the file they are saved in, oldest file first; those
+    in no file come last."""
+    prune(store, project)
+    file = TraceRow.saved_in
+    wanted = (
+        select(file, func.count(), func.max(TraceRow.corrected_at))
+        .where(*_unadded(project, release))
+        .group_by(file)
+        .order_by(file.is_(None), func.min(TraceRow.key))
+    )
+    with store.session() as session:
+        return [Unadded(*row) for row in session.execute(wanted)]
+
+
+def list_unsaved(
+    store: Store, project: str, release: str, *, lost: Collection[str], count: int
+) -> list[Trace]:
+    """The newest corrections that were not added and are in no file, newest first.
+
+    Args:
+        lost: names of files that are gone.
+    """
+    wanted = (
+        select(TraceRow)
+        .where(*_unadded(project, release))
+        .where(or_(TraceRow.saved_in.is_(None), TraceRow.saved_in.in_(lost)))
+        .order_by(TraceRow.key.desc())
+        .limit(count)
+    )
+    with store.session() as session:
+        return [as_trace(row) for row in session.scalars(wanted)]
+
+
+def forget_file(store: Store, project: str, file: str) -> None:
+    """Take what is not added for saved in no file, where the one of this name is gone."""
+    with store.session() as session:
+        unsave(session, project, file)
+
+
+def mark_saved(store: Store, project: str, traces: Sequence[Trace], file: str) -> None:
+    """Remember the file that corrections are in, but of those that have changed since."""
+    if not traces:
+        return
+    changed = (
+        update(TraceRow.__table__)  # type: ignore[arg-type]
+        .where(TraceRow.project == project)
+        .where(TraceRow.id == bindparam("of"), TraceRow.corrected == bindparam("right"))
+        .values(saved_in=file)
+    )
+    rows = [{"of": trace.id, "right": trace.corrected} for trace in traces]
+    with store.session() as session:
+        session.connection().execute(changed, rows)
+
+
+def mark_added(store: Store, project: str, file: str) -> None:
+    """Remember that the corrections in a file were added to the examples."""
+    with store.session() as session:
+        session.execute(
+            update(TraceRow)
+            .where(TraceRow.project == project, TraceRow.saved_in == file)
+            .values(added=True)
+        )
+
+
+def _unadded(project: str, release: str) -> list[ColumnElement[bool]]:
+    return [
+        TraceRow.project == project,
+        TraceRow.release == release,
+        TraceRow.corrected.is_not(None),
+        TraceRow.added.is_(False),
+    ]

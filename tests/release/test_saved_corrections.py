@@ -1,0 +1,56 @@
+"""What is remembered of corrections: the file they are in, and that they were added."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.release.shelf import PROJECT as P
+from tests.release.shelf import shelf
+
+from assay.example import Message
+from assay.release import changes, policies, saved_corrections, traces
+from assay.store.store import Store
+
+R = "tickets"
+
+
+def test_a_correction_is_in_its_file_until_it_changes(database: str, tmp_path: Path) -> None:
+    store, _ = shelf(tmp_path, 1, Store(tmp_path, database))
+    changes.promote(store, P, R, "tuned@1", who="ann", force="a test")
+    policies.switch_on(store, P, R, who="ann", sample=1.0, days=7, most=100)
+    asked, answer = [Message("user", "Where is it?")], Message("assistant", "?")
+    for id in "abcd":
+        traces.record(store, P, R, "agent", id=id, messages=asked, answer=answer)
+
+    def correct(*ids: str, text: str) -> None:
+        for id in ids:
+            traces.feedback(store, P, id, thumb="down", corrected=text)
+
+    def unadded() -> dict[str | None, int]:
+        found = saved_corrections.find_unadded(store, P, R)
+        return {group.file: group.count for group in found}
+
+    def unsaved(*lost: str) -> str:
+        found = saved_corrections.list_unsaved(store, P, R, lost=lost, count=9)
+        return "".join(trace.id for trace in found)
+
+    correct(*"abcd", text="Here.")
+    kept = traces.traces(store, P, corrected=True)
+    correct("d", text="There.")  # while the others are written
+    saved_corrections.mark_saved(store, P, kept, "one")
+    assert list(unadded().items()) == [("one", 3), (None, 1)]
+    (before, after) = (group.newest for group in saved_corrections.find_unadded(store, P, R))
+    assert before is not None
+    assert after is not None
+    assert before < after
+    assert (unsaved(), unsaved("one")) == ("d", "dcba")
+    correct("a", text="Here.")  # as it was
+    assert unsaved() == "d"
+    correct("a", text="Nowhere.")  # and the file is wrong
+    assert unsaved() == "dcba"
+    saved_corrections.mark_saved(store, P, traces.traces(store, P, corrected=True), "two")
+    saved_corrections.mark_added(store, P, "two")
+    assert unadded() == {}
+    correct("b", text="Nowhere.")
+    traces.feedback(store, P, "c", thumb="up")
+    assert unadded() == {None: 1}
