@@ -1,0 +1,67 @@
+"""What Releases offers to add to the examples, without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from nicegui import Client
+from nicegui.elements.mixins.text_element import TextElement
+from nicegui.page import page
+
+from assay.project.addition import Addition
+from assay.project.releases.corrections import UnaddedCorrections
+from assay.studio.pages.releases.correction_additions import CorrectionAdditions, add_examples
+from assay.studio.session import PageContext
+
+
+def offer(name: str) -> UnaddedCorrections:
+    return UnaddedCorrections(Path("/folder/data") / name, 1, 0, 0, 0)
+
+
+def test_an_offer_that_was_waited_for_replaces_nothing_newer() -> None:
+    """And the file is added that it speaks of, whatever has been saved since."""
+    done: list[Any] = []
+
+    async def use() -> list[str]:
+        readings = [asyncio.Future[UnaddedCorrections | None]() for _ in range(3)]
+        coming = iter(readings)
+
+        async def read(*_: object) -> UnaddedCorrections | None:
+            return await next(coming)
+
+        async def do(act: object, file: Path, *_: object) -> Addition:
+            done.append((act, file.name))
+            return Addition("data/q.csv", 1, 0, 0, 0, ())
+
+        config = SimpleNamespace(data=SimpleNamespace(file="data/q.csv"))
+        context = SimpleNamespace(
+            may=lambda _: True, read=read, do=do, workspace=SimpleNamespace(config=config)
+        )
+        with Client(page("/")) as client:
+            additions = CorrectionAdditions(cast("PageContext", context), "desk")
+
+            def said() -> list[str]:
+                shown = client.elements.values()
+                return [one.text for one in shown if isinstance(one, TextElement)]
+
+            early = asyncio.create_task(additions.look())
+            await asyncio.sleep(0)
+            late = asyncio.create_task(additions.look())
+            await asyncio.sleep(0)
+            readings[1].set_result(offer("new.jsonl"))
+            await late
+            readings[0].set_result(offer("old.jsonl"))
+            await early
+            assert any("new.jsonl" in text for text in said())
+            assert not any("old.jsonl" in text for text in said())
+            readings[2].set_result(None)
+            await additions._add(offer("new.jsonl"))
+            assert not any("can become training data" in text for text in said())
+            return said()
+
+    said = asyncio.run(use())
+    assert done == [(add_examples, "new.jsonl")]
+    assert any("It is in data/q.csv, the examples of this project." in text for text in said)
