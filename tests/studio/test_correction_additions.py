@@ -18,7 +18,7 @@ from assay.studio.session import PageContext
 
 
 def offer(name: str) -> UnaddedCorrections:
-    return UnaddedCorrections(Path("/folder/data") / name, 1, 0, 0, 0)
+    return UnaddedCorrections(f"data/{name}", 1, 0, 0, 0)
 
 
 def test_an_offer_that_was_waited_for_replaces_nothing_newer() -> None:
@@ -37,9 +37,8 @@ def test_an_offer_that_was_waited_for_replaces_nothing_newer() -> None:
             return Addition("data/q.csv", 1, 0, 0, 0, ())
 
         config = SimpleNamespace(data=SimpleNamespace(file="data/q.csv"))
-        context = SimpleNamespace(
-            may=lambda _: True, read=read, do=do, workspace=SimpleNamespace(config=config)
-        )
+        workspace = SimpleNamespace(config=config, root=Path("/folder"))
+        context = SimpleNamespace(may=lambda _: True, read=read, do=do, workspace=workspace)
         with Client(page("/")) as client:
             additions = CorrectionAdditions(cast("PageContext", context), "desk")
 

@@ -53,7 +53,7 @@ def test_what_was_saved_is_said_and_what_makes_training_data_of_it() -> None:
     written = ExportedExamples("/folder/data/f", 3, 2, None, {}, None, 0)
     said = describe_saved("data/f", written)
     assert said == "3 corrections were saved in data/f; 2 could not be used."
-    offer = UnaddedCorrections(Path("/folder/data/f"), 3, 1, 2, 0)
+    offer = UnaddedCorrections("data/f", 3, 1, 2, 0)
     said = describe_offer(offer, "data/q.xlsx")
     assert said.startswith("3 corrections in data/f can become training data. Nothing is trained")
     assert "added to data/q.xlsx, the examples of this project. 1 of them is there already." in said

@@ -222,6 +222,6 @@ def to_data(
     folder: Folder = Path("."),
 ) -> Any:
     """Write corrected traces to a file of examples; rejected ones go to a file beside it."""
-    from assay.project import releases
+    from assay.project.releases import corrections
 
-    return releases.traces_to_data(open_workspace(folder), to, release)
+    return corrections.export(open_workspace(folder), to, release)

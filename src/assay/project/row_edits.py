@@ -26,7 +26,7 @@ from assay.project.addition import Addition, find_reasons
 from assay.project.new_rows import find_new_rows
 from assay.project.rows import data_file, open_visible_rows
 from assay.project.workspace import Workspace, project_of
-from assay.release.saved_corrections import mark_added
+from assay.release.saved_corrections import mark_added, name_file
 from assay.store.audit import audit
 from assay.store.files import write_atomic
 
@@ -142,8 +142,8 @@ def add(
         if error.where == own:
             error.calling(own, f"{called}, added to {own}")
         raise
-    if file.resolve().parent == (workspace.root / "data").resolve():
-        mark_added(workspace.store, workspace.name, file.name)  # where it has corrections
+    if (saved := name_file(workspace.root, file)) is not None:
+        mark_added(workspace.store, workspace.name, saved)  # where it has corrections
     subject, details = (name or file.name)[:200], {"rows": addition.added}
     audit(workspace.store, workspace.name, workspace.who, "data.add", subject, details)
     return addition

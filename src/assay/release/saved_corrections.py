@@ -1,8 +1,10 @@
 """Which corrections are saved in a file, and which were added to a project's examples.
 
     find_unadded(store, "support", "tickets")     # some in a file, others in none
-    mark_saved(store, "support", used, "traces-2026-12-01.jsonl")
-    mark_added(store, "support", "traces-2026-12-01.jsonl")
+    mark_saved(store, "support", used, "data/traces-2026-12-01.jsonl")
+    mark_added(store, "support", "data/traces-2026-12-01.jsonl")
+
+Files are named as they are in the project's folder (`name_file`); others are not remembered.
 
 What was added once may be mended or taken out there, so the examples do not tell. A correction
 that changes is neither saved nor added any more, see `assay.release.traces.attach`.
@@ -13,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 
@@ -20,19 +23,28 @@ from assay.release.traces import Trace, as_trace, prune, unsave
 from assay.store.store import Store
 from assay.store.tables import TraceRow
 
+MOST_LETTERS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Unadded:
     """Corrections of a release that were not added to the examples.
 
     Attributes:
-        file: name of the one that they are saved in; None: they are not.
+        file: the one that they are saved in; None: they are not.
         newest: when the last of them was given; None: by an earlier version.
     """
 
     file: str | None
     count: int
     newest: datetime | None
+
+
+def name_file(root: Path, file: Path) -> str | None:
+    """What a file in a project's folder is called here; None: it lies elsewhere, or far down."""
+    file, root = file.resolve(), root.resolve()
+    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else ""
+    return name if 0 < len(name) <= MOST_LETTERS else None
 
 
 def find_unadded(store: Store, project: str, release: str) -> list[Unadded]:
@@ -56,7 +68,7 @@ def list_unsaved(
     """The newest corrections that were not added and are in no file, newest first.
 
     Args:
-        lost: names of files that are gone.
+        lost: files that are gone.
     """
     wanted = (
         select(TraceRow)

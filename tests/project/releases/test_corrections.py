@@ -159,7 +159,9 @@ def test_corrections_become_rows_of_every_kind_of_project(kind: str, tmp_path: P
     assert waiting == corrections.UnaddedCorrections(None, 1, 0, 0, 0)
     written = corrections.save(workspace, "desk").file
     assert written is not None
-    assert corrections.find_unadded(workspace, "desk") == replace(waiting, file=Path(written))
+    assert corrections.find_unadded(workspace, "desk") == replace(
+        waiting, file=f"data/{Path(written).name}"
+    )
     found = row_edits.add(workspace, Path(written))
     assert corrections.find_unadded(workspace, "desk") is None
     assert (found.added, found.unfit, found.rejected) == (1, 0, 0)
@@ -192,7 +194,7 @@ def test_a_correction_is_added_once_as_it_was_saved(tmp_path: Path) -> None:
         releases.give_feedback(workspace, id, thumb="down", corrected=LABEL)
     file = Path(corrections.save(workspace, "desk").file or "")
     file.write_text(file.read_text().replace("b is torn", "bag is torn"))
-    edited = corrections.UnaddedCorrections(file, 2, 0, 0, 0)
+    edited = corrections.UnaddedCorrections(f"data/{file.name}", 2, 0, 0, 0)
     assert corrections.find_unadded(workspace, "desk") == edited
     releases.give_feedback(workspace, "c", thumb="down", corrected=LABEL)
     assert corrections.find_unadded(workspace, "desk") == edited
@@ -209,7 +211,15 @@ def test_a_correction_is_added_once_as_it_was_saved(tmp_path: Path) -> None:
     assert corrections.find_unadded(workspace, "desk") is None
     for text in ("fares", LABEL):
         releases.give_feedback(workspace, "a", thumb="down", corrected=text)
-    assert corrections.find_unadded(workspace, "desk") == replace(of_c, contradicting=1)
+    contradicting = replace(of_c, contradicting=1)
+    assert corrections.find_unadded(workspace, "desk") == contradicting
+    # A file of `assay traces to-data` in the folder is one, too.
+    corrections.export(workspace, tmp_path / "all.jsonl", None)
+    in_file = corrections.find_unadded(workspace, "desk")
+    assert in_file is not None
+    assert in_file.file == "all.jsonl"
+    row_edits.add(workspace, tmp_path / "all.jsonl")
+    assert corrections.find_unadded(workspace, "desk") is None
 
 
 def test_whether_corrections_could_be_added_is_found_once_and_never_an_error(
@@ -302,7 +312,7 @@ def test_a_corrected_call_is_graded_and_learned_as_a_call(tmp_path: Path) -> Non
         with pytest.raises(CorrectionError):
             releases.give_feedback(workspace, id, thumb="down", corrected=wrong)
         traces.feedback(store, workspace.name, id, thumb="down", corrected=wrong)  # of earlier days
-    done = releases.traces_to_data(workspace, tmp_path / "new.jsonl", "desk")
+    done = corrections.export(workspace, tmp_path / "new.jsonl", "desk")
     assert (done.written, done.counts) == (2, {"bad-tool-call": 1, "bad-tools": 1, "no-tools": 1})
     *_, last = read(tmp_path / "new.jsonl")
     assert last.example is not None

@@ -23,6 +23,7 @@ from assay.errors import HoldoutError, ModelError, UsageError
 from assay.evaluate.parity import Parity
 from assay.example import Message
 from assay.project import comparisons, releases, versions
+from assay.project.releases import corrections
 from assay.project.releases.correction_check import CorrectionError, check_correction
 from assay.project.releases.kept import kept_traces
 from assay.release import changes, traces
@@ -191,7 +192,7 @@ def test_traces_are_labelled_watched_and_turned_into_data(
     with pytest.raises(traces.NoTraceError):
         releases.give_feedback(released, "trace-3", thumb=None, corrected="cow", project="other")
     traces.feedback(released.store, "pets", "trace-3", thumb="down", corrected="unicorn")
-    done = releases.traces_to_data(released, tmp_path / "new.jsonl", "pets")
+    done = corrections.export(released, tmp_path / "new.jsonl", "pets")
     assert (done.written, done.rejected) == (1, 1)
     (row,) = (tmp_path / "new.jsonl").read_text().splitlines()
     assert json.loads(row)["messages"][-1]["content"] == "parrot"

@@ -355,12 +355,6 @@ def _graded(workspace: Workspace, trace: Trace, given: str, target: Message) -> 
     return workspace.project.score(given, example)
 
 
-def traces_to_data(workspace: Workspace, to: Path, name: str | None) -> examples.ExportedExamples:
-    """Write the corrected traces of a release, or of all, as examples."""
-    found = list_traces(workspace, name, count=MOST_TO_DATA, corrected=True)
-    return write_traces(workspace, found[::-1], to)
-
-
 def write_traces(
     workspace: Workspace, corrected: list[Trace], to: Path
 ) -> examples.ExportedExamples:

@@ -18,7 +18,7 @@ from assay.project.rows import data_file
 from assay.project.workspace import Workspace, project_of
 from assay.release import saved_corrections
 from assay.release.examples import ExportedExamples, rejected_file
-from assay.release.saved_corrections import Unadded
+from assay.release.saved_corrections import Unadded, name_file
 from assay.release.traces import Trace
 
 SAVE_LOCK = "corrections.lock"
@@ -29,13 +29,14 @@ class UnaddedCorrections:
     """Corrections that were not added to the project's examples, some of which could be.
 
     Attributes:
-        file: in `data/`, where they are saved, perhaps changed by hand since; None: they are not.
+        file: in the project's folder, where they are saved, perhaps changed by hand since; None:
+            they are not.
         count: of all that can be used; `there`: of those that are among the examples.
         contradicting: of those that could be added, for whose input an example has another answer.
         rejected: those that cannot be used.
     """
 
-    file: Path | None
+    file: str | None
     count: int
     there: int
     contradicting: int
@@ -61,13 +62,38 @@ def save(workspace: Workspace, name: str) -> ExportedExamples:
         while target.exists() or rejected_file(target).exists():
             number += 1
             target = folder / f"traces-{date.today():%Y-%m-%d}-{number}.jsonl"
-        saved_corrections.forget_file(workspace.store, workspace.name, target.name)
         made = releases.write_traces(workspace, unsaved, target)
         file, beside = _keep_once(made.file), _keep_once(made.rejected_file)
-        if file is not None:
-            used = [trace for trace in unsaved if trace.id in made.used]
-            saved_corrections.mark_saved(workspace.store, workspace.name, used, Path(file).name)
-    return replace(made, file=file, rejected_file=beside)
+        made = replace(made, file=file, rejected_file=beside)
+        _remember(workspace, made, unsaved, anew=file == str(target))
+    return made
+
+
+def export(workspace: Workspace, to: Path, name: str | None) -> ExportedExamples:
+    """Write all corrected traces of a release, or of all, to a file of examples.
+
+    Raises:
+        UsageError: there is something at `to` or beside it, or no trace has a corrected answer.
+    """
+    corrected = releases.list_traces(workspace, name, count=releases.MOST_TO_DATA, corrected=True)[
+        ::-1
+    ]
+    with workspace.store.lock(SAVE_LOCK):
+        made = releases.write_traces(workspace, corrected, to)
+        _remember(workspace, made, corrected, anew=True)
+    return made
+
+
+def _remember(
+    workspace: Workspace, made: ExportedExamples, corrected: list[Trace], *, anew: bool
+) -> None:
+    """Remember which corrections a file has; `anew`: of an earlier one of its name, nothing."""
+    if made.file is None or (name := name_file(workspace.root, Path(made.file))) is None:
+        return
+    if anew:
+        saved_corrections.forget_file(workspace.store, workspace.name, name)
+    used = [trace for trace in corrected if trace.id in made.used]
+    saved_corrections.mark_saved(workspace.store, workspace.name, used, name)
 
 
 def _keep_once(file: str | None) -> str | None:
@@ -86,7 +112,7 @@ def _list_unsaved(workspace: Workspace, name: str) -> list[Trace]:
     """Oldest first."""
     store, project = workspace.store, workspace.name
     files = {group.file for group in saved_corrections.find_unadded(store, project, name)}
-    lost = [file for file in files if file and not (workspace.root / "data" / file).is_file()]
+    lost = [file for file in files if file and not (workspace.root / file).is_file()]
     return saved_corrections.list_unsaved(
         store, project, name, lost=lost, count=releases.MOST_TO_DATA
     )[::-1]
@@ -133,7 +159,7 @@ _FORECASTS: RecentResults[_State, UnaddedCorrections | None] = RecentResults(16)
 
 
 def _read_state(workspace: Workspace, name: str, group: Unadded) -> _State:
-    file = None if group.file is None else workspace.root / "data" / group.file
+    file = None if group.file is None else workspace.root / group.file
     if file is not None and not file.is_file():
         file = None
     stamps = tuple(_stamps(data_file(workspace), file))
@@ -150,14 +176,15 @@ def _stamps(*files: Path | None) -> Iterator[tuple[int, int]]:
 
 def _forecast(workspace: Workspace, state: _State) -> UnaddedCorrections | None:
     if state.file is not None:
-        return _forecast_file(workspace, state.file)
+        found = _forecast_file(workspace, state.file)
+        return None if found is None else replace(found, file=state.group.file)
     with tempfile.TemporaryDirectory(prefix="assay-corrections-") as folder:
         unsaved = _list_unsaved(workspace, state.release)
         made = releases.write_traces(workspace, unsaved, Path(folder) / "traces.jsonl")
         if made.file is None:
             return None
         found = _forecast_file(workspace, Path(made.file))
-    return None if found is None else replace(found, file=None, rejected=made.rejected)
+    return None if found is None else replace(found, rejected=made.rejected)
 
 
 def _forecast_file(workspace: Workspace, file: Path) -> UnaddedCorrections | None:
@@ -165,4 +192,4 @@ def _forecast_file(workspace: Workspace, file: Path) -> UnaddedCorrections | Non
     if not found.added:
         return None
     count = found.added + found.repeated + found.unfit
-    return UnaddedCorrections(file, count, found.repeated, found.contradicting, found.rejected)
+    return UnaddedCorrections(None, count, found.repeated, found.contradicting, found.rejected)

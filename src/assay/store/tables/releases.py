@@ -75,7 +75,7 @@ class TracePolicyRow(Table):
 class TraceRow(Table):
     """One served request and its answer, personal data replaced before it came here.
 
-    `saved_in` names the file in the project's `data/` that holds its correction; `added`: the rows
+    `saved_in` names the file in the project's folder that holds its correction; `added`: the rows
     of that file were added to the examples.
     """
 

@@ -58,13 +58,14 @@ class CorrectionAdditions:
         await self.look()
 
     async def _add(self, found: UnaddedCorrections) -> None:
-        file = found.file
-        if file is None:
+        if found.file is not None:
+            file, where = self._context.workspace.root / found.file, found.file
+        else:
             if (written := await self._write()) is None:
                 await self.look()  # somebody else has saved them
                 return
             file = Path(written.file or "")
-        where = f"data/{file.name}"
+            where = f"data/{file.name}"
         added = await self._context.do(add_examples, file, where, ProgressState())
         with w.refill(self._told):
             w.text(describe_added(where, added))
@@ -112,7 +113,7 @@ def describe_offer(found: UnaddedCorrections, read: str) -> str:
     Args:
         read: the file of examples that assay.yaml names.
     """
-    file = "" if found.file is None else f" in data/{found.file.name}"
+    file = "" if found.file is None else f" in {found.file}"
     said = say_count(found.count, "correction") + f"{file} can become training data"
     if found.rejected:
         said += f"; {found.rejected:,} could not be used"
