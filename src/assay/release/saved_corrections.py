@@ -27,8 +27,8 @@ MOST_LETTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Unadded:
-    """Corrections of a release that were not added to the examples.
+class CorrectionGroup:
+    """Corrections of a release that were not added to the examples, in one file or in none.
 
     Attributes:
         file: the one that they are saved in; None: they are not.
@@ -47,7 +47,7 @@ def name_file(root: Path, file: Path) -> str | None:
     return name if 0 < len(name) <= MOST_LETTERS else None
 
 
-def find_unadded(store: Store, project: str, release: str) -> list[Unadded]:
+def find_unadded(store: Store, project: str, release: str) -> list[CorrectionGroup]:
     """The corrections that were not added, by the file they are saved in, oldest file first; those
     in no file come last."""
     prune(store, project)
@@ -59,7 +59,7 @@ def find_unadded(store: Store, project: str, release: str) -> list[Unadded]:
         .order_by(file.is_(None), func.min(TraceRow.key))
     )
     with store.session() as session:
-        return [Unadded(*row) for row in session.execute(wanted)]
+        return [CorrectionGroup(*row) for row in session.execute(wanted)]
 
 
 def list_unsaved(

@@ -18,7 +18,7 @@ from assay.project.rows import data_file
 from assay.project.workspace import Workspace, project_of
 from assay.release import saved_corrections
 from assay.release.examples import ExportedExamples, rejected_file
-from assay.release.saved_corrections import Unadded, name_file
+from assay.release.saved_corrections import CorrectionGroup, name_file
 from assay.release.traces import Trace
 
 SAVE_LOCK = "corrections.lock"
@@ -150,7 +150,7 @@ class _State:
     root: Path
     release: str
     settings: str
-    group: Unadded
+    group: CorrectionGroup
     file: Path | None
     stamps: tuple[tuple[int, int], ...]
 
@@ -158,7 +158,7 @@ class _State:
 _FORECASTS: RecentResults[_State, UnaddedCorrections | None] = RecentResults(16)
 
 
-def _read_state(workspace: Workspace, name: str, group: Unadded) -> _State:
+def _read_state(workspace: Workspace, name: str, group: CorrectionGroup) -> _State:
     file = None if group.file is None else workspace.root / group.file
     if file is not None and not file.is_file():
         file = None
