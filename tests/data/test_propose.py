@@ -203,13 +203,37 @@ def test_cells_that_are_empty_or_no_number_as_in_all_other_rows_are_named() -> N
     said[4]["kg"], said[6]["kg"], said[8]["kind"] = "", "ca. 12", " "
     said[9]["born"] = "unknown"  # the others are dates, and no numbers
     examples = [Example.of(f"pet {n}", json.dumps(one), line=n) for n, one in enumerate(said)]
-    empty, other, kind = propose(examples).warnings
+    empty, other, kind = propose(examples, of_cells=True).warnings
     assert empty.startswith("kg is empty in 1 of 40 records: line 4.")
-    assert other.startswith("kg is a number in all but 4 of 39 records: lines 6, 10, 11, 12.")
+    assert other.startswith("kg stays text: of 39 filled cells, 4 hold no number (lines 6, 10, 11,")
     assert kind.startswith("kind is empty in 1 of 40 records: line 8.")
 
 
-def test_numbers_with_a_decimal_comma_are_said_to_stay_texts() -> None:
-    said = [{"price": f"{n},50", "mass": f"1,{n:03}", "code": f"{n:03}"} for n in range(40)]
-    (price,) = propose([Example.of(f"{n}", json.dumps(one)) for n, one in enumerate(said)]).warnings
-    assert price.startswith("price holds numbers with a decimal comma, such as '0,50': they stay")
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([f"{n},50" for n in range(40)], "40 have a decimal comma, such as '0,50'."),
+        ([f"0,{n:03}" for n in range(1, 40)], "39 have a decimal comma, such as '0,001'."),
+        (
+            [*(f"0,{n}" for n in range(1, 37) if n % 10), "n/a", "", "-"],
+            "33 have a decimal comma, such as '0,1', and 2 hold no number (lines 33, 35).",
+        ),
+        ([*(f"{n}" for n in range(1, 20)), "1.234,00"], "1 holds no number (line 19)."),
+        ([*(f"{n}" for n in range(1, 20)), "1,234"], "1 holds no number (line 19)."),
+        ([f"1,{n:03}" for n in range(40)], None),
+        ([f"{n}" for n in range(40)], None),
+        ([*(f"{n:05}" for n in range(30)), *["D-01067"] * 5], None),
+        ([*(f"1.{n}" for n in range(1, 30)), "beta"], None),  # 1.1 and 1.10
+    ],
+)
+def test_why_a_column_of_numbers_stays_text_is_said_unless_it_holds_codes(
+    cells: list[str], said: str | None
+) -> None:
+    examples = [
+        Example.of(f"{n}", json.dumps({"name": f"N{n}", "price": cell}), line=n)
+        for n, cell in enumerate(cells)
+    ]
+    told = [one for one in propose(examples, of_cells=True).warnings if "stays text" in one]
+    assert len(told) == (said is not None)
+    assert all(f"filled cells, {said} If" in one for one in told), told
+    assert not [one for one in propose(examples).warnings if "stays text" in one]

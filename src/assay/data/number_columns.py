@@ -41,7 +41,7 @@ def with_numbers(columns: Columns, file: Path, holdout: Path | None = None) -> C
             text = text_of(raw.value.get(name)).strip()
             if text and text not in CELL_ERRORS:
                 filled.add(name)
-                if not _is_number(text, spellings):
+                if not is_number(text, spellings):
                     del left[name]
         if not left:
             break
@@ -50,7 +50,7 @@ def with_numbers(columns: Columns, file: Path, holdout: Path | None = None) -> C
     )
 
 
-def _is_number(text: str, spellings: dict[float, str]) -> bool:
+def is_number(text: str, spellings: dict[float, str]) -> bool:
     """Whether a cell, with those before it, holds a number.
 
     Args:

@@ -70,6 +70,7 @@ def propose(
     held_outputs: Sequence[str] = (),
     *,
     documents: bool = False,
+    of_cells: bool = False,
 ) -> Proposal:
     """Look at the examples and propose a project.
 
@@ -79,6 +80,7 @@ def propose(
         held_outputs: of the holdout's own file. They decide nothing but which sets are closed: a
             label or a value that stands there belongs to the job, though training never shows it.
         documents: candidates look into some, of which one can be trained on answers only.
+        of_cells: the records are made of cells of a table, in which numbers may be texts.
     """
     outputs = [example.output for example in examples]
     reasons: list[str] = []
@@ -122,7 +124,7 @@ def propose(
                         f"{join_names(closed)} (closed lists); to allow others, {Step.OPEN_LISTS}"
                     )
                 records = [(line, record) for line, record in read if isinstance(record, dict)]
-                warnings = warn_of_fields(records, schema)
+                warnings = warn_of_fields(records, schema, of_cells=of_cells)
     if len(own[0]) == 1 and len(set(own)) == 1 and own[0][0].strip():
         (prompt,) = own[0]
         reasons.append("all examples have the same system prompt; a request without one gets it")

@@ -8,17 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from assay.data.contents import quote_label
+from assay.data.number_columns import is_number
 from assay.data.spelling import OF_A_SET, plain
+from assay.quantities import say_count
 
 RARELY_MISSING = 0.05
 """A field that at most this share of the records lacks may have been forgotten there."""
 RARELY_OTHER = 0.25
 """A field that at most this share of the records writes as another kind of value may be written
 so by mistake."""
-_NUMBER = re.compile(r"\s*[+-]?\d+(?:[.,]\d{3})*(?:[.,]\d*)?\s*")
-"""As it is written in any country; a date such as 1.3.2026 is none."""
-_DECIMAL_COMMA = re.compile(r",(?!\d{3}\s*$)\d+\s*$")
-"""Not one before three digits, which may part thousands."""
+_COMMA = re.compile(r"[+-]?\d+,\d+")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+"""A comma that may part thousands."""
+_CODE = re.compile(r"[+-]?\d[\d.]*(?:[eE][+-]?\d+)?")
+"""What is no number though it looks like one, such as 007, or the version 1.10 beside 1.1."""
 MOST_NAMED = 10
 """Lines that a warning names."""
 _WORDS = {bool: "true or false", str: "text", list: "a list", dict: "a record"}
@@ -27,12 +30,15 @@ Records = Sequence[tuple[int, Mapping[str, Any]]]
 """Records with their lines."""
 
 
-def warn_of_fields(records: Records, schema: Mapping[str, Any]) -> list[str]:
+def warn_of_fields(
+    records: Records, schema: Mapping[str, Any], *, of_cells: bool = False
+) -> list[str]:
     """A sentence for each field that only a few records lack, leave empty or write as another kind
     of value, or that spells one value in several ways.
 
     Args:
         schema: that all records fit.
+        of_cells: the values are cells of a table, in which numbers may be texts.
     """
     required = set(schema.get("required", ()))
     found: list[str] = []
@@ -41,7 +47,8 @@ def warn_of_fields(records: Records, schema: Mapping[str, Any]) -> list[str]:
             found += _missing(name, records)
         found += _empty(name, records)
         found += _other(name, records)
-        found += _no_number(name, records)
+        if of_cells:
+            found += _no_number(name, records)
         found += _spelled(name, records)
     return found
 
@@ -71,20 +78,37 @@ def _is_empty(value: Any) -> bool:
 
 
 def _no_number(name: str, records: Records) -> Iterator[str]:
-    """Cells of a table are texts, numbers too."""
-    texts = [(line, text) for line, text in _texts(name, records) if text.strip()]
-    lines = [line for line, text in texts if not _NUMBER.fullmatch(text)]
-    if 0 < len(lines) <= RARELY_OTHER * len(texts):
-        yield (
-            f"{name} is a number in all but {len(lines)} of {len(texts)} records: "
-            f"{_named(lines)}. So all are texts; if they should be numbers, write one there, too, "
-            "and bring the file again."
-        )
-    elif not lines and (cell := next((t for _, t in texts if _DECIMAL_COMMA.search(t)), None)):
-        yield (
-            f"{name} holds numbers with a decimal comma, such as {quote_label(cell.strip())}: they "
-            "stay texts. If they should be numbers, write a point there and bring the file again."
-        )
+    """Cells that keep a column of numbers a column of texts; none are named in one of codes."""
+    cells = [(line, text.strip()) for line, text in _texts(name, records) if text.strip()]
+    spellings: dict[float, str] = {}
+    commas: dict[int, str] = {}
+    others: list[int] = []
+    for line, cell in cells:
+        has_comma = _COMMA.fullmatch(cell) is not None
+        if is_number(cell.replace(",", ".") if has_comma else cell, spellings):
+            if has_comma:
+                commas[line] = cell
+        elif has_comma or _CODE.fullmatch(cell):
+            return
+        else:
+            others.append(line)
+    if all(map(_THOUSANDS.fullmatch, commas.values())):
+        others, commas = sorted([*others, *commas]), {}
+    if not (commas or others) or len(others) > RARELY_OTHER * len(cells):
+        return
+    causes = []
+    if commas:
+        such = quote_label(next(c for c in commas.values() if not _THOUSANDS.fullmatch(c)))
+        verb = "has" if len(commas) == 1 else "have"
+        causes.append(f"{len(commas):,} {verb} a decimal comma, such as {such}")
+    if others:
+        verb = "holds" if len(others) == 1 else "hold"
+        causes.append(f"{len(others):,} {verb} no number ({_named(others)})")
+    yield (
+        f"{name} stays text: of {say_count(len(cells), 'filled cell')}, {', and '.join(causes)}. "
+        "If it should hold numbers, write these cells as 1234.5 is written, or empty them, and "
+        "bring the file again."
+    )
 
 
 def _texts(name: str, records: Records) -> Iterator[tuple[int, str]]:

@@ -25,6 +25,7 @@ from assay.config.names import check_project_name
 from assay.data.contents import Rules
 from assay.data.dataset import LEAST_ROWS
 from assay.data.formats import openai_turns
+from assay.data.formats.objects import SPREADSHEETS
 from assay.data.number_columns import with_numbers
 from assay.data.propose import Proposal, propose
 from assay.data.read import DetectedFormat, check_answers, detect, read
@@ -184,7 +185,9 @@ def draft(
             fix=f"Add rows with other outputs, or {Step.OTHER_COLUMNS}.",
         )
     held = _held_outputs(choices, detected, columns, progress)
-    proposal = propose(examples, choices.task, held, documents=choices.documents)
+    is_table = detected.format in SPREADSHEETS
+    of_cells = is_table and columns is not None and len(columns.output) > 1
+    proposal = propose(examples, choices.task, held, documents=choices.documents, of_cells=of_cells)
     if turns is not None:
         told = turns.describe(by_turns=detected.format == openai_turns.NAME)
         proposal = replace(proposal, reasons=[told, *proposal.reasons])
