@@ -86,18 +86,47 @@ def test_files_and_columns_that_are_not_there_are_refused(workspace: Workspace) 
             settings.save(workspace, text, based_on=draft.hash)
 
 
-def test_numbers_that_the_schema_takes_for_text_are_refused(workspace: Workspace) -> None:
+@pytest.mark.parametrize(
+    ("schema", "refused"),
+    [
+        ({"properties": {"count": {"type": ["number", "null"], "minimum": 5}}}, False),
+        ({"properties": {"count": {"enum": [2, 3, None]}}}, False),
+        ({"properties": {"count": {"$ref": "#/$defs/n"}}, "$defs": {"n": {}}}, False),
+        ({"properties": {"count": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "null"}}}, True),
+        ({}, False),
+        ({"properties": {"count": {"type": ["string", "null"]}}}, True),
+        ({"properties": {"count": {"enum": ["1", "2"]}}}, True),
+        ({"properties": {"product": {}}, "additionalProperties": False}, True),
+    ],
+)
+def test_numbers_that_the_schema_can_only_reject_are_refused(
+    workspace: Workspace, schema: dict[str, Any], refused: bool
+) -> None:
+    text = edit(_with_numbers(workspace), {"output_schema": schema})
+    problems = settings.validate(workspace, text, admin=True).problems
+    assert [problem.field for problem in problems] == ["data.columns.numbers"] * refused
+    assert all("count is no number in `output_schema`" in one.message for one in problems)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [None, [], {"count": {"type": None}}, {"count": {"type": 5}}, {"count": {"type": [{}]}}],
+)
+def test_a_schema_that_is_being_typed_is_refused_as_none(
+    workspace: Workspace, properties: Any
+) -> None:
+    values = {"task": "json", "graders": [{"name": "schema-valid"}], "primary": "schema-valid"}
+    values["output_schema"] = {"properties": properties}
+    text = edit(_with_numbers(workspace), values)
+    [problem] = settings.validate(workspace, text, admin=True).problems
+    assert "this is not a JSON Schema" in problem.message
+
+
+def _with_numbers(workspace: Workspace) -> str:
     (workspace.root / "orders.csv").write_text("text,product,count\n2 rolls,rolls,2\n")
     columns = {"input": ["text"], "output": ["product", "count"], "numbers": ["count"]}
-    values = {"data.file": "orders.csv", "data.columns": columns}
-    for kinds in (["string", "null"], ["number", "null"]):
-        schema = {"properties": {"product": {"type": "string"}, "count": {"type": kinds}}}
-        text = edit(settings.read(workspace).text, values | {"output_schema": schema})
-        problems = settings.validate(workspace, text, admin=True).problems
-        assert [problem.field for problem in problems] == ["data.columns.numbers"] * (
-            "string" in kinds
-        )
-        assert all("count is no number in `output_schema`" in one.message for one in problems)
+    draft = settings.read(workspace)
+    return edit(draft.text, {"data.file": "orders.csv", "data.columns": columns})
 
 
 def test_answers_longer_than_the_model_reads_are_refused_unless_another_model_writes_them(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.config import Config
 from assay.config.examples import Data
@@ -13,8 +13,13 @@ from assay.config.names import file_of
 from assay.data.formats.hub import PREFIX
 from assay.data.formats.objects import ColumnError
 from assay.data.inspection import inspect_file
+from assay.data.json_schema import mismatches, schema_validator
 from assay.data.read import read
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 
 def find_misnamed(root: Path, before: Config | None, after: Config) -> Iterator[tuple[str, str]]:
@@ -61,17 +66,42 @@ def _numbers(config: Config) -> tuple[Any, ...]:
 
 
 def _find_no_numbers(config: Config) -> Iterator[tuple[str, str]]:
-    """Columns of numbers whose field can be none: the schema would reject every row."""
+    """Columns of numbers whose field can be none: the schema would reject every row. Of a schema
+    that is none nothing is said: a project is not opened with it."""
     names, schema = _numbers(config)
-    for name in names:
-        field = (schema or {}).get("properties", {}).get(name, {})
-        kinds = field.get("type", "number") if isinstance(field, dict) else "number"
-        if not {"number", "integer"} & set([kinds] if isinstance(kinds, str) else kinds):
-            yield (
-                "data.columns.numbers",
-                f"{name} is no number in `output_schema`, which would reject every row. Change its "
-                "`type` there to `[number, null]` and take out its `enum`, or leave it out here.",
-            )
+    if not names or schema is None:
+        return
+    try:
+        validator = schema_validator(schema, "output_schema")
+        refused = [name for name in names if _refuses_numbers(validator, schema, name)]
+    except ConfigError:
+        return
+    for name in refused:
+        yield (
+            "data.columns.numbers",
+            f"{name} is no number in `output_schema`, which would reject every row. Make its "
+            "`type` there `[number, null]` and take out its `enum`, or leave it out here.",
+        )
+
+
+def _refuses_numbers(validator: Validator, schema: dict[str, Any], name: str) -> bool:
+    """Whether the field of a record can hold no number, whatever its limits are: by its type, a
+    closed list without numbers, or because a closed record has no such field."""
+    fields = schema.get("properties", {})
+    if name not in fields:
+        return schema.get("additionalProperties") is False and "patternProperties" not in schema
+    return any(
+        error.validator == "type" or (error.validator == "enum" and not _has_number(error))
+        for error in mismatches(validator.evolve(schema=fields[name]), 1, "output_schema")
+    )
+
+
+def _has_number(error: ValidationError) -> bool:
+    """Whether the closed list that an error is of has a number."""
+    values = error.validator_value
+    return isinstance(values, list) and any(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    )
 
 
 def _named(data: Data) -> tuple[Any, ...]:
