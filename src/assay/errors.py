@@ -206,6 +206,10 @@ class DataError(AssayError):
     """A file of examples cannot be used as it is."""
 
 
+class DivisionError(DataError):
+    """Examples were read, and cannot be divided into what is trained on and what is measured."""
+
+
 class ModelError(AssayError):
     """A model cannot be found, pulled, trusted or loaded."""
 

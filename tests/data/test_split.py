@@ -336,6 +336,19 @@ def test_what_cannot_be_divided(place: Place, records: list[Any], message: str) 
     assert not list(place.root.glob("**/*.part"))
 
 
+def test_of_too_few_rows_the_causes_are_those_of_their_own_file(place: Place) -> None:
+    wrong: list[Any] = [{"q": "", "a": "x"}, {"q": "x", "a": ""}, "x", {"q": "y"}, {"q": "x"}]
+    place.put("data.jsonl", rows(9))
+    place.put("holdout.jsonl", [*rows(20, start=100), *wrong])
+    with pytest.raises(DataError, match="9 usable rows") as raised:
+        place.prepare(config(holdout="holdout.jsonl"))
+    assert "Rejected" not in str(raised.value)
+    assert raised.value.fix == "Add examples."
+    place.put("data.jsonl", [*rows(9), *wrong])
+    with pytest.raises(DataError, match=r"Rejected \(5\): .*; 1 other cause\."):
+        place.prepare(config(holdout="holdout.jsonl"))
+
+
 def test_a_label_with_a_space_does_not_stand_alone(place: Place) -> None:
     place.put("data.jsonl", [*rows(40), {"q": "odd", "a": " label1"}])
     assert place.prepare(config()).validation > 0

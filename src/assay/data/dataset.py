@@ -52,7 +52,7 @@ from assay.data.split import (
     verify_split,
     write_split,
 )
-from assay.errors import DataError, Step
+from assay.errors import DataError, DivisionError, Step
 from assay.example import Example, dump_examples, read_examples
 from assay.progress import SILENT, Progress
 from assay.quantities import say_count
@@ -87,7 +87,7 @@ def prepare(
         replacing: called while the old split is still there, if a new one will take its place.
 
     Raises:
-        DataError: a file cannot be read, or its examples cannot be divided.
+        DataError: a file cannot be read; a DivisionError: its examples cannot be divided.
         HoldoutError: the split was tampered with, or a new one would have another holdout
             although the present one, or one of a split that is gone, was opened.
     """
@@ -270,7 +270,7 @@ def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:
     if len(liked) == len(holdout):
         return holdout, []
     if not liked:
-        raise DataError(
+        raise DivisionError(
             "every row of the holdout is rated thumbs down, so there is no correct answer to "
             "score against.",
             fix="Add rows whose answer is rated thumbs up.",
@@ -286,22 +286,22 @@ def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:
 def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     """Refuse what cannot be divided; returns warnings on what can, with a loss."""
     where = str(source.config.data.file)
-    usable, wrong = len(found.pool), name_causes(found.problems)
+    usable, rejected = len(found.pool), found.pool_rejected
     if usable < LEAST_ROWS:
-        raise DataError(
+        raise DivisionError(
             f"{say_count(usable, 'usable row')}; at least {LEAST_ROWS} are needed, and a few "
             "hundred for a verdict."
-            + (f" Rejected ({found.rejected}): {wrong}." if found.rejected else ""),
+            + (f" Rejected ({rejected}): {name_causes(found.pool_problems)}." if rejected else ""),
             where=where,
-            fix=f"{Step.MEND_REJECTED}, or add examples." if found.rejected else "Add examples.",
+            fix=f"{Step.MEND_REJECTED}, or add examples." if rejected else "Add examples.",
         )
     warnings = _check_holdout_whole(source, found)
     if source.config.task != "label":
         return warnings
     labels = Counter(e.output.strip() for e in found.pool)  # graders ignore spaces around it
     if len(labels) == 1:
-        apart = f"apart from rejected rows ({found.rejected:,}), " if found.rejected else ""
-        raise DataError(
+        apart = f"apart from rejected rows ({rejected:,}), " if rejected else ""
+        raise DivisionError(
             f"{apart}every output is {quote_label(next(iter(labels)))}, so there is nothing to "
             "classify.",
             where=where,
@@ -312,7 +312,7 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     if single and found.holdout is None:
         named = ", ".join(map(quote_label, single[:10])) + (", ..." if len(single) > 10 else "")
         have = say_count(len(single), "label has only one row", "labels have only one row each")
-        raise DataError(
+        raise DivisionError(
             f"{have}, which cannot be used both to train and to measure: {named}.",
             where=where,
             fix="Add a row for each, correct the label if it is a typo, or remove the row.",
@@ -332,7 +332,7 @@ def _check_holdout_whole(source: ExampleSource, found: GatheredExamples) -> list
         return []
     said = f"{lost} of the {rows} rows of the holdout cannot be used"
     if not found.holdout or lost > MOST_LOST * rows:
-        raise DataError(
+        raise DivisionError(
             f"{said}: a verdict on the other rows would not represent the job.",
             where=str(source.config.data.holdout),
             fix=f"In the project, {Step.CHECK_FILE.of(str(source.config.data.holdout))} lists the "
@@ -350,7 +350,7 @@ def _check_parts(
 ) -> None:
     for name, part in (("train", train), ("validation", validation), ("holdout", holdout)):
         if not part:
-            raise DataError(
+            raise DivisionError(
                 f"no row is left for {name}: rows of one group, and rows whose inputs are nearly "
                 "the same, are kept in the same part of the split, and the file has too few "
                 "such groups.",

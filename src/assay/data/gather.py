@@ -19,6 +19,7 @@ from assay.data.read import CONTAINER_FORMATS, detect
 from assay.errors import DataError, Step
 from assay.example import Example, json_sha256
 from assay.progress import Progress
+from assay.quantities import say_count
 from assay.store.files import sha256_file
 
 _CAUSES_TOLD = 3
@@ -34,7 +35,9 @@ def name_causes(problems: Mapping[str, int]) -> str:
         for code, count in Counter(problems).most_common()
         if CODES[code][0] == "error" and code not in OF_THE_FILE
     ]
-    return "; ".join(causes[:_CAUSES_TOLD])
+    more = len(causes) - _CAUSES_TOLD
+    told = [say_count(more, "other cause")] if more > 0 else []
+    return "; ".join([*causes[:_CAUSES_TOLD], *told])
 
 
 @dataclass(slots=True)
@@ -46,7 +49,8 @@ class GatheredExamples:
         validation, holdout: of files of their own; None when they are to be taken from the pool.
         is_kept: the holdout is that of the present split, of rows of the project's file.
         recycled: rows of former holdouts that came from files of their own.
-        rows, rejected: of all files; holdout_rows, holdout_rejected: of the holdout's own.
+        rows, rejected, problems: of all files; pool_rejected, pool_problems: of the project's file;
+            holdout_rows, holdout_rejected: of the holdout's own.
     """
 
     pool: list[Example] = field(default_factory=list)
@@ -56,6 +60,8 @@ class GatheredExamples:
     recycled: list[Example] = field(default_factory=list)
     rows: int = 0
     rejected: int = 0
+    pool_rejected: int = 0
+    pool_problems: Mapping[str, int] = field(default_factory=Counter)
     holdout_rows: int = 0
     holdout_rejected: int = 0
     problems: Counter[str] = field(default_factory=Counter)
@@ -171,7 +177,8 @@ class ExampleSource:
     def gather(self, *, holdout: bool) -> GatheredExamples:
         """Read the project's files; the holdout's file only when it is asked for."""
         data, found = self.config.data, GatheredExamples()
-        found.pool, _ = self.read(self.file, found)
+        found.pool, report = self.read(self.file, found)
+        found.pool_rejected, found.pool_problems = report.rejected, report.counts
         if data.validation:
             found.validation, _ = self.read(address_of(self.root, data.validation), found)
         if data.holdout and holdout:

@@ -7,7 +7,7 @@ import asyncio
 from nicegui import ui
 from nicegui.element import Element
 
-from assay.errors import AssayError, DataError, HoldoutError, on_page
+from assay.errors import AssayError, DataError, DivisionError, HoldoutError, on_page
 from assay.progress import Progress
 from assay.project import rows
 from assay.project.holdout_summary import (
@@ -150,7 +150,7 @@ async def _show_refusal(
 ) -> None:
     """Why the examples are not divided anew, and the ways out; no row is shown."""
     present = await context.read(describe_present_holdout)
-    if present is None or not isinstance(error, HoldoutError | DataError):
+    if present is None or not isinstance(error, HoldoutError | DivisionError):
         w.failure(error)
         return
     if is_other := isinstance(error, HoldoutError):
