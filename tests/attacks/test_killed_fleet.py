@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +22,11 @@ import httpx
 import openai
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import func, select
 from tests.generate.remote.provider import Reply, delta, streamed
 from tests.jobs.tiny_tuning import MODEL, lines, write_cache
 from tests.preloaded import Preloaded
 from tests.serve.balancer import Balancer, balancer
-from tests.serve.request_leases import begin, end, running
+from tests.serve.request_leases import begin, end, held, running
 from tests.serve.test_batches import created, line, read, waited
 from tests.serve.two_servers import TOKENS, USD, Pair, long_answer, soon, two_servers
 from tests.studio.browsing import chromium, tab
@@ -44,12 +45,12 @@ from assay.release import changes
 from assay.release.releases import history, place
 from assay.serve.auth import REQUESTS_AT_ONCE
 from assay.store import stored_files
-from assay.store.store import Store
-from assay.store.tables import RequestLeaseRow
 
 pytestmark = pytest.mark.slow
 FAR = "remote:far/big-1"
 LINES, AT_ONCE = 32, 4
+LEASE = timedelta(seconds=10)
+"""For how long at most a server that was killed holds requests (docs/fleet.md)."""
 BUDGET = 12 * USD
 PATIENCE_S = 300.0
 CANARY = re.compile("^canary: ")
@@ -99,7 +100,8 @@ class Fleet:
         session: of a person who has signed in.
         batch: that one of the servers does.
         tunings: ids of two fine-tunings that the workers do.
-        busy: by each server that was killed, a key that had all its requests at once there.
+        busy: by each server that was killed, the id of a key and the key, which had all its
+            requests at once there.
     """
 
     pair: Pair
@@ -114,7 +116,7 @@ class Fleet:
     tunings: list[str]
     balancer: Balancer
     browser: Browser
-    busy: dict[int, str] = field(default_factory=dict)
+    busy: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def holder(self, job: str) -> int:
         """The process that has a job; 0: none has."""
@@ -276,8 +278,9 @@ def test_each_of_four_is_killed_and_nothing_is_lost(fleet: Fleet) -> None:
         assert steps == list(range(1, len(steps) + 1))
         assert fine_tuning.find(store, pair.workspace.name, id).result
 
-    for number, key in fleet.busy.items():
-        soon(partial(fleet.is_free, 1 - number, key))
+    soon(lambda: not any(leased(fleet, id) for id, _ in fleet.busy.values()))
+    for number, (_, key) in fleet.busy.items():
+        assert fleet.is_free(1 - number, key)
     # What the two may have spent that died is still set aside; the rest is there for both.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda number: spend(fleet, number), range(2)))
@@ -323,10 +326,14 @@ def kill_server(fleet: Fleet, change: Literal["promote", "rollback"]) -> None:
         wait = [{"role": "user", "content": "wait"}]
         under_way = pool.submit(pair.post, other, fleet.admin, messages=wait)
         soon(lambda: fleet.far.asked["wait"] > asked)
-        fleet.busy[victim] = occupy(fleet, victim, stack)
+        sent = occupy(fleet, victim, stack)
+        soon(partial(is_occupied, fleet, victim, sent))
         with long_answer(pair.servers[victim], fleet.caller):
+            soon(partial(is_occupied, fleet, victim, sent))
             pair.servers[victim].process.kill()
             pair.servers[victim].process.wait(30)
+        # By the database's clock, however long the rest takes here.
+        assert all(left <= LEASE for _, left in held(store, fleet.busy[victim][0]))
         assert fleet.answers(other) == shared
         force = {"agent": new, "force": "a test"} if change == "promote" else {}
         fleet.change(other, change, **force)
@@ -352,21 +359,25 @@ def kill_server(fleet: Fleet, change: Literal["promote", "rollback"]) -> None:
     soon(lambda: [pair.post(n, revoked).status_code for n in (0, 1)] == [401, 401])
 
 
-def occupy(fleet: Fleet, server: int, stack: ExitStack) -> str:
-    """Have a server hold all that a key may have at once, as the other one sees; the key."""
-    pair, store = fleet.pair, fleet.pair.workspace.store
-    key, busy = create_key(store, pair.workspace.name, f"busy {server}", ["chat"])
-    sent = [begin(stack, pair, server, busy) for _ in range(REQUESTS_AT_ONCE)]
-    soon(lambda: running(sent) == leased(store, key.id) == REQUESTS_AT_ONCE)
-    assert not fleet.is_free(1 - server, busy)
-    return busy
+def occupy(fleet: Fleet, server: int, stack: ExitStack) -> list[socket.socket]:
+    """Begin as many requests at a server as a key may have at once; their bodies are coming."""
+    pair = fleet.pair
+    key, busy = create_key(pair.workspace.store, pair.workspace.name, f"busy {server}", ["chat"])
+    fleet.busy[server] = key.id, busy
+    return [begin(stack, pair, server, busy) for _ in range(REQUESTS_AT_ONCE)]
 
 
-def leased(store: Store, key: str) -> int:
-    """Of a key: what servers hold."""
-    query = select(func.sum(RequestLeaseRow.amount)).where(RequestLeaseRow.key == key)
-    with store.session() as session:
-        return session.scalar(query) or 0
+def is_occupied(fleet: Fleet, server: int, sent: list[socket.socket]) -> bool:
+    """Whether a server holds all that a key may have at once, as the other one sees."""
+    id, key = fleet.busy[server]
+    are_there = running(sent) == leased(fleet, id) == REQUESTS_AT_ONCE
+    return are_there and not fleet.is_free(1 - server, key)
+
+
+def leased(fleet: Fleet, key: str) -> int:
+    """Of a key: what servers hold, and have not ceased to renew."""
+    leases = held(fleet.pair.workspace.store, key)
+    return sum(amount for amount, left in leases if left > timedelta(0))
 
 
 def spend(fleet: Fleet, server: int) -> None:

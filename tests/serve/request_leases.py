@@ -30,9 +30,11 @@ def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(request_leases._BOUNDS, "statement_timeout", "60s")
 
 
-def held(store: Store) -> list[tuple[int, timedelta]]:
-    """By each server: how many requests, and for how long."""
+def held(store: Store, key: str | None = None) -> list[tuple[int, timedelta]]:
+    """By each server: how many requests, and for how long; of one key, or of all."""
     query = select(RequestLeaseRow.amount, RequestLeaseRow.expires, database_time())
+    if key is not None:
+        query = query.where(RequestLeaseRow.key == key)
     with store.engine.connect() as connection:
         return [(amount, until - now) for amount, until, now in connection.execute(query)]
 
