@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,16 +32,22 @@ def balancer(server: str) -> Iterator[Balancer]:
     """Stand before some servers on loopback, and begin with this one."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
         made = Balancer(f"http://127.0.0.1:{listening.getsockname()[1]}", server)
+        is_over = threading.Event()
 
         def accept() -> None:
-            with suppress(OSError):  # once it is closed
-                while True:
-                    _begin(_join, listening.accept()[0], httpx.URL(made.server))
+            while not is_over.is_set():
+                try:
+                    near = listening.accept()[0]
+                except OSError:  # a connection that has gone already, too many open files
+                    time.sleep(0.1)
+                else:
+                    _begin(_join, near, httpx.URL(made.server))
 
         _begin(accept)
         try:
             yield made
         finally:
+            is_over.set()
             listening.shutdown(socket.SHUT_RDWR)
 
 
