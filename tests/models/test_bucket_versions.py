@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from assay.models.versions import (
     copy_to_folder,
     find_version,
     full_id,
+    lend_folder,
     list_versions,
     load_version,
     remove_version,
@@ -257,6 +260,48 @@ def test_copies_are_bounded_and_stay_while_they_are_used(
     del held
     gc.collect()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("days", [6, 8])
+def test_what_is_lent_stays_for_a_week_after_whoever_lent_it(
+    store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    folder = lend_folder(store, load_version(store, save_version(store, adapter, RECORD)))
+    long_ago = time.time() - days * 86400
+    os.utime(folder, (long_ago, long_ago))
+    monkeypatch.setattr(local_copies, "_in_use_here", set())  # as another process
+    local_copies.sweep_held(store)
+    assert folder.exists() == (days < 7)
+
+
+def test_what_is_lent_while_it_is_swept_stays(
+    store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = load_version(store, save_version(store, adapter, RECORD))
+    folder = lend_folder(store, version)
+    os.utime(folder, (0, 0))
+    monkeypatch.setattr(local_copies, "_in_use_here", set())
+    alone = local_copies._alone
+
+    def lend_first(store: Store) -> AbstractContextManager[None]:
+        """Somebody else lends it between the first look and the second."""
+        monkeypatch.setattr(local_copies, "_alone", alone)
+        lend_folder(store, version)
+        return alone(store)
+
+    monkeypatch.setattr(local_copies, "_alone", lend_first)
+    local_copies.sweep_held(store)
+    assert {file.name for file in folder.iterdir()} == FILES
+
+
+def test_what_is_lent_goes_with_the_version(servers: list[Store], adapter: Path) -> None:
+    one, two = servers
+    id = save_version(one, adapter, RECORD)
+    lent = [lend_folder(store, load_version(store, id)) for store in servers]
+    remove_version(one, id)
+    assert [folder.exists() for folder in lent] == [False, True]
+    sweep_versions(two)
+    assert not lent[1].exists()
 
 
 def test_many_that_need_it_at_once_fetch_it_once(

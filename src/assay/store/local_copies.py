@@ -1,8 +1,10 @@
-"""Copies on this disk of objects in a bucket, for what reads files: checked, and bounded.
+"""Copies on this disk of objects in a bucket, for what reads files: checked, and bounded but for
+those in use.
 
 <state>/cache/<kind>/<id>    copies; those that were not used for longest are dropped
 <state>/cache/held/<...>/    names of copies in use, which nobody drops; of lent ones it is the same
                              from process to process
+<state>/cache/lent.lock      held by whoever fills or removes what is there
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
 
 from assay.errors import NotFoundError
-from assay.store.files import draft_in, link_or_copy, said_when_full, sha256_file
+from assay.store.files import draft_in, link_or_copy, one_at_a_time, said_when_full, sha256_file
 from assay.store.object_place import objects_of
 from assay.store.objects import damaged, read_checked
 from assay.store.store import Store
@@ -104,12 +106,13 @@ def lend(store: Store, kind: str, id: str, files: Path) -> Path:
     outlive this process: it stays for a week after the last process that has lent it has ended, and
     another one lends the same."""
     folder = _lent_folder(store, kind, id)
-    for file in files.iterdir():
-        with draft_in(folder) as draft:
-            draft.unlink()
-            link_or_copy(file, draft)
-            draft.replace(folder / file.name)
-    _in_use_here.add(folder)
+    with _alone(store):
+        for file in files.iterdir():
+            with draft_in(folder) as draft:
+                draft.unlink()
+                link_or_copy(file, draft)
+                draft.replace(folder / file.name)
+        _in_use_here.add(folder)
     return folder
 
 
@@ -121,8 +124,9 @@ def drop(store: Store, kind: str, id: str) -> None:
 def take_back(store: Store, kind: str, id: str) -> None:
     """Remove a folder that was lent, if there is one."""
     folder = _lent_folder(store, kind, id)
-    _in_use_here.discard(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    with _alone(store):
+        _in_use_here.discard(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def list_lent(store: Store, kind: str) -> list[str]:
@@ -151,9 +155,21 @@ def sweep_held(store: Store) -> None:
         with suppress(FileNotFoundError):
             os.utime(folder)
     for folder in held.iterdir() if held.exists() else ():
-        with suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime > _HELD_S:
-                shutil.rmtree(folder, ignore_errors=True)
+        if _is_left(folder):
+            with _alone(store):
+                if _is_left(folder):  # nobody has lent it anew at this moment
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime > _HELD_S
+    except FileNotFoundError:
+        return False
+
+
+def _alone(store: Store) -> AbstractContextManager[None]:
+    return one_at_a_time(store.folder / "cache" / "lent.lock", lambda: None)
 
 
 def _held_folder(store: Store) -> Path:
