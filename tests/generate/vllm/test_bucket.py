@@ -128,14 +128,20 @@ def test_what_is_lent_to_vllm_outlives_the_server_that_lent_it_and_not_the_versi
     engines = two.engines()
     wanted = _text(engines.engine(f"version:{id}"))
     lent = Path(fake.loaded[f"assay-{id}"])
+    weights = (lent / WEIGHTS).read_bytes()
     engines.close()
     del engines
     gc.collect()
 
-    # It has left vLLM's memory, and is read again from where it was.
+    # It has left vLLM's memory, which reads it again from where it was; nobody lends it anew.
     fake.engines.clear()
-    after = two.engines()
-    assert _text(after.engine(f"version:{id}")) == wanted
+    assert (lent / WEIGHTS).read_bytes() == weights
+    assert _text(fake.engine(f"assay-{id}")) == wanted
+    after = two.engines().engine(f"version:{id}")
+    # It has been removed under a server that goes on, and vLLM has forgotten it.
+    shutil.rmtree(two.store.folder / "cache")
+    fake.restart()
+    assert _text(after) == wanted
     # vLLM has forgotten it, and something has damaged what was lent before.
     fake.restart()
     (lent / WEIGHTS).chmod(0o600)

@@ -6,6 +6,7 @@ import gc
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -91,6 +92,38 @@ def test_a_version_is_put_beside_the_base_and_again_after_a_restart(
     fake.restart()
     fake.loaded[f"assay-{id[:12]}"] = str(state / "versions" / id)  # as it is exported
     assert _text(VllmPool(Store(state), fake.settings).engine(f"version:{id}")) == wanted
+    fake.restart()
+
+
+@pytest.mark.parametrize("kind", [ModelError, SystemExit])
+def test_who_waits_for_an_opening_that_fails_opens_it(
+    engines: VllmPool,
+    fake: FakeVllm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[BaseException],
+) -> None:
+    id = _version(tmp_path / "state", fake.base, "lora", tmp_path / "made")
+    load, is_opening, go, is_well = engines.server.load_adapter, Event(), Event(), Event()
+
+    def load_at_last(*given: Any) -> None:
+        if is_well.is_set():
+            load(*given)
+            return
+        is_opening.set()
+        go.wait(30)
+        raise kind("it went wrong")
+
+    monkeypatch.setattr(engines.server, "load_adapter", load_at_last)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(engines.engine, f"version:{id}")
+        assert is_opening.wait(30)
+        others = [pool.submit(engines.engine, f"version:{id[:n]}") for n in (8, 12, 64)]
+        time.sleep(0.5)  # now they wait
+        is_well.set()
+        go.set()
+        assert isinstance(first.exception(30), kind)
+        assert {other.result(30) for other in others} == {engines.engine(f"version:{id}")}
     fake.restart()
 
 

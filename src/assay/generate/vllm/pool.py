@@ -11,8 +11,8 @@ put beside the base while it runs, when they are first asked for.
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from threading import Lock
+from collections.abc import Callable
+from threading import Event, Lock
 
 from assay.config import Vllm
 from assay.errors import ModelError
@@ -20,7 +20,16 @@ from assay.generate.base import BaseDescription, describe_base, load_version_tem
 from assay.generate.remote.connection import ActiveRequest
 from assay.generate.vllm.engine import VllmEngine
 from assay.generate.vllm.server import ServedModel, VllmServer
-from assay.models.versions import lend_folder, load_version, version_bits, version_id
+from assay.models.versions import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    REFERENCE,
+    full_id,
+    lend_folder,
+    load_version,
+    version_bits,
+    version_id,
+)
 from assay.store.store import Store
 
 
@@ -39,7 +48,8 @@ class VllmPool:
     def __init__(self, store: Store | None, settings: Vllm) -> None:
         self._store = store
         self.server = VllmServer(settings)
-        self._engines: dict[str, Future[VllmEngine]] = {}
+        self._engines: dict[str, VllmEngine] = {}
+        self._opening: dict[str, Event] = {}
         self._bases: dict[str, BaseDescription] = {}
         self._lock = Lock()
 
@@ -50,32 +60,48 @@ class VllmPool:
             ModelError: the server cannot be reached, or holds neither the model nor its base.
         """
         with self._lock:
-            if (known := self._engines.get(model)) is None:
-                opening = self._engines[model] = Future[VllmEngine]()
-        if known is not None:
-            return known.result()  # two that ask at once have it opened once
-        try:
-            opening.set_result(self._open(model))
-        except BaseException as error:
-            with self._lock:
-                del self._engines[model]
-            opening.set_exception(error)
-            raise
-        return opening.result()
-
-    def close(self) -> None:
-        """Close the connections; streams under way end with an error."""
-        self.server.close()
-
-    def _open(self, model: str) -> VllmEngine:
-        id = version_id(model)
-        if id is not None and version_bits(model) < 16:
+            if (known := self._engines.get(model)) is not None:
+                return known
+        if (id := version_id(model)) is None:
+            return self._engine(model, lambda: self._open_base(model))
+        if version_bits(model) < 16:
             raise ModelError(
                 "a vLLM server cannot load a version in fewer bits.",
                 where=model,
                 fix="Serve it without `vllm` in assay.yaml, or use the version itself.",
             )
-        return self._open_base(model) if id is None else self._open_version(id)
+        if (store := self._store) is None:
+            raise ModelError("there are no versions here.", fix="Open a project.")
+        full = full_id(store, id)
+        return self._engine(f"{REFERENCE}{full}", lambda: self._open_version(store, full))
+
+    def close(self) -> None:
+        """Close the connections; streams under way end with an error."""
+        self.server.close()
+
+    def _engine(self, name: str, make: Callable[[], VllmEngine]) -> VllmEngine:
+        """The engine of this name; many that ask at once have it made once."""
+        with self._lock:
+            if (known := self._engines.get(name)) is not None:
+                return known
+            others = self._opening.get(name)
+            mine = self._opening.setdefault(name, Event())
+        if others is not None:
+            others.wait()
+            with self._lock:
+                if (known := self._engines.get(name)) is not None:
+                    return known
+        # An error is only for the one that met it. Those who have waited try it for themselves, at
+        # the same time, so that none waits for more than one other.
+        try:
+            made = make()
+            with self._lock:
+                return self._engines.setdefault(name, made)
+        finally:
+            if others is None:
+                with self._lock:
+                    del self._opening[name]
+                mine.set()
 
     def _open_base(self, ref: str) -> VllmEngine:
         base = self._base(ref)
@@ -83,10 +109,8 @@ class VllmPool:
         context, weights = _context(listed), base.weights_sha256
         return VllmEngine(self.server, listed.id, base.template, base.tokenizer, context, weights)
 
-    def _open_version(self, id: str) -> VllmEngine:
-        if self._store is None:
-            raise ModelError("there are no versions here.", fix="Open a project.")
-        version = load_version(self._store, id)
+    def _open_version(self, store: Store, id: str) -> VllmEngine:
+        version = load_version(store, id)
         base = self._base(version.record.base)
         template = load_version_template(version, base)
         # As `assay export --to vllm` names it, whether as an adapter or merged.
@@ -103,17 +127,17 @@ class VllmPool:
                 fix=f"Run `assay export {version.id[:12]} --to vllm`, then start the "
                 "server that it prepares.",
             )
-        listed, name = self._find_model(base), f"assay-{version.id}"
-        folder = lend_folder(self._store, version)
+        listed, name = self._find_model(base), f"assay-{id}"
+        folder = lend_folder(store, version)
 
         def load(active: ActiveRequest) -> None:
+            if not all((folder / file).is_file() for file in (ADAPTER, ADAPTER_CONFIG)):
+                lend_folder(store, load_version(store, id))  # somebody has removed it
             self.server.load_adapter(name, folder, active)
 
         load(ActiveRequest())
         context = _context(listed)
-        return VllmEngine(
-            self.server, name, template, base.tokenizer, context, version.id, reload=load
-        )
+        return VllmEngine(self.server, name, template, base.tokenizer, context, id, reload=load)
 
     def _base(self, ref: str) -> BaseDescription:
         with self._lock:
