@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ from sqlalchemy import Connection, event, make_url, text
 from tests.databases import PostgresServer
 
 from assay.errors import StoreError
-from assay.store.locks import LockHeldError, in_use, is_in_use, lock_at_once
+from assay.store import locks
+from assay.store.locks import LockHeldError, in_use, is_in_use, lock_at_once, lock_for_long
 from assay.store.store import Store
 
 HOLD = """
@@ -84,6 +87,27 @@ def test_a_lock_that_is_not_waited_for(database: str, tmp_path: Path) -> None:
             time.sleep(0.2)
             assert not taken.done()
         assert taken.result(timeout=60)
+
+
+def test_a_lock_for_long_is_waited_for_no_longer_than_was_said(
+    tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its two locks, one is held in the folder for a while, the other elsewhere all the time."""
+    here, there = (Store(tmp_path / name, empty_postgres) for name in ("here", "there"))
+    now = 0.0
+    with ExitStack() as in_folder, there.lock("x.lock"):
+        in_folder.enter_context(here.lock_here("x.lock"))
+
+        def wait(seconds: float) -> None:
+            nonlocal now
+            now += seconds
+            if now >= 100:
+                in_folder.close()
+
+        monkeypatch.setattr(locks, "time", SimpleNamespace(monotonic=lambda: now, sleep=wait))
+        with pytest.raises(LockHeldError):
+            lock_for_long(here, "x.lock", within=150, lost=pytest.fail).__enter__()
+    assert now == pytest.approx(150)
 
 
 def test_what_is_in_use_is_known_on_other_machines_until_its_process_ends(

@@ -17,7 +17,7 @@ from tests.store.test_locks import cut
 from tests.train.test_session import Watcher
 
 from assay.config import FineTune
-from assay.errors import ConfigError, ModelError, UsageError
+from assay.errors import ConfigError, ModelError, StoreError, UsageError
 from assay.store.store import Store
 from assay.train import sweep as search
 from assay.train.checkpoints import Point
@@ -237,6 +237,14 @@ def test_a_restart_of_the_database_costs_a_search_nothing(
     tried = sweep(training, START, folder, store=one, trials=2, progress=watcher)
     assert "was away during the search" in watcher.lines[-1]
     assert tried == sweep(Training(), START, tmp_path / "whole", trials=2)
+
+
+def test_a_folder_that_was_moved_is_not_made_anew(database: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "here", database)
+    store.folder.rename(tmp_path / "there")
+    with pytest.raises(StoreError, match="moved or removed"):
+        sweep(Training(), START, store.folder / "work" / "sweep", store=store, trials=1)
+    assert not store.folder.exists()
 
 
 def test_without_optuna_it_says_what_to_install(

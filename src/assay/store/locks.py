@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 
-from filelock import FileLock, Timeout
 from sqlalchemy import func, select
 
 from assay.errors import StoreError
@@ -34,12 +34,17 @@ def lock_at_once(store: Store, name: str, *, within: float = 0.0) -> Iterator[No
         LockHeldError: somebody else has it.
         StoreError: as `Store.lock`.
     """
-    until = time.monotonic() + within
+    with _take(partial(store.lock, name, _refuse), time.monotonic() + within):
+        yield
+
+
+@contextmanager
+def _take(lock: Callable[[], AbstractContextManager[None]], until: float) -> Iterator[None]:
     pause, longest = _PAUSES_S
     with ExitStack() as held:
         while True:
             try:
-                held.enter_context(store.lock(name, _refuse))
+                held.enter_context(lock())
                 break
             except LockHeldError:
                 left = until - time.monotonic()
@@ -68,17 +73,13 @@ def lock_for_long(
 
     Raises:
         LockHeldError: somebody else has it.
-        StoreError: the database is away at the beginning.
+        StoreError: the database is away at the beginning, or the folder is gone.
     """
+    until = time.monotonic() + within
     with ExitStack() as held, ExitStack() as of_all:
         if store.engine.dialect.name != "sqlite":  # there, the lock is this file
-            file = store.folder / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                held.enter_context(FileLock(file).acquire(timeout=within))
-            except Timeout:
-                raise LockHeldError from None
-        of_all.enter_context(lock_at_once(store, name, within=within))
+            held.enter_context(_take(partial(store.lock_here, name, _refuse), until))
+        of_all.enter_context(_take(partial(store.lock, name, _refuse), until))
         try:
             yield
         finally:
@@ -89,11 +90,16 @@ def lock_for_long(
 
 
 def is_locked_here(store: Store, name: str) -> bool:
-    """Whether somebody who shares this folder is within `lock_for_long`."""
+    """Whether somebody who shares this folder is within `lock_for_long`.
+
+    It takes the lock for itself for a moment. Two that ask at once would see each other, so who
+    finds it held looks once more, after the first pause.
+    """
     try:
-        with FileLock(store.folder / name, timeout=0):
+        until = time.monotonic() + _PAUSES_S[0]
+        with _take(partial(store.lock_here, name, _refuse), until):
             return False
-    except Timeout:
+    except LockHeldError:
         return True
 
 

@@ -173,13 +173,7 @@ class Store:
                 Or the folder is gone.
         """
         if self.engine.dialect.name == "sqlite":
-            if not self.folder.is_dir():  # it would be made anew, in the place of what was moved
-                raise StoreError(
-                    "this folder was moved or removed while it is in use.",
-                    where=str(self.folder),
-                    fix="Move it back, or start again where it is now.",
-                )
-            with one_at_a_time(self.folder / name, waiting):
+            with self.lock_here(name, waiting):
                 yield
             return
         mine = self._mine.setdefault(name, Lock())
@@ -198,6 +192,26 @@ class Store:
                 yield
         finally:
             mine.release()
+
+    @contextmanager
+    def lock_here(self, name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold a lock of all that use this folder, which is the file `name`.
+
+        Args:
+            waiting: as in `lock`.
+
+        Raises:
+            StoreError: the folder is gone.
+            NotFoundError: the one in it that the file is in was removed meanwhile.
+        """
+        if not self.folder.is_dir():  # it would be made anew, in the place of what was moved
+            raise StoreError(
+                "this folder was moved or removed while it is in use.",
+                where=str(self.folder),
+                fix="Move it back, or start again where it is now.",
+            )
+        with one_at_a_time(self.folder / name, waiting):
+            yield
 
     def setting(self, name: str) -> str | None:
         """A lasting choice, or None."""

@@ -120,9 +120,9 @@ def sweep(
     Raises:
         ConfigError: Optuna is not installed.
         UsageError: the same search runs in another process, on whichever machine.
+        StoreError: the folder of the state is gone, or the database away at the beginning.
         KeyboardInterrupt: stopped by the user; the same call goes on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, store, progress), progress.task("search", trials, "trials") as bar:
         study = _study(folder / "trials.db", start)
         bar.advance(_done(study))
@@ -355,7 +355,7 @@ def _line(tried: Trial) -> str:
 
 @contextmanager
 def _alone(folder: Path, store: Store, progress: Progress) -> Iterator[None]:
-    """Until the block ends, no other process does the same search.
+    """Until the block ends, no other process does the same search; its folder is made.
 
     Where the database is away within the hours that it takes, servers with folders of their own may
     do it twice; its result stands.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from assay.project.start.running_creation import (
     read_creation,
 )
 from assay.project.workspace import Workspace
+from assay.store import locks
 from assay.store.store import Store
 
 
@@ -72,8 +75,8 @@ def test_of_two_servers_with_folders_of_their_own_one_creates_a_project(
 ) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one, two = Workspace(tmp_path / "one"), Workspace(tmp_path / "two")
-    for workspace in (one, two):
+    one, two, again = (Workspace(tmp_path / name) for name in ("one", "two", "two"))
+    for workspace in (one, two, again):
         workspace.__dict__["store"] = Store(workspace.root / ".assay", empty_postgres)
     left = two.store.folder / "creation.json"  # by a server that was killed
     left.write_text('{"doing": "Reading the file", "share": null}')
@@ -87,7 +90,24 @@ def test_of_two_servers_with_folders_of_their_own_one_creates_a_project(
     with begin_creation(two):
         cut(one.store)  # the database is started again
         assert read_creation(two) == Creation("Reading the file")
+        with pytest.raises(StateError, match="Reload the page"):
+            check_idle(again)  # by another server of the same folder
     assert read_creation(two) is None
+
+
+def test_looks_at_the_same_moment_do_not_take_each_other_for_a_creation(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, other = Workspace(tmp_path), Store(tmp_path / ".assay", database)
+    workspace.__dict__["store"] = Store(tmp_path / ".assay", database)
+    left = tmp_path / ".assay" / "creation.json"  # by a server that was killed
+    left.write_text('{"doing": "Reading the file", "share": null}')
+    for look, seen in ((read_creation, Creation(error=INTERRUPTED)), (check_idle, None)):
+        with ExitStack() as held:
+            held.enter_context(other.lock("creation.lock"))
+            clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: held.close())
+            monkeypatch.setattr(locks, "time", clock)
+            assert look(workspace) == seen
 
 
 def test_parts_that_were_left_are_moved_by_one_server_at_a_time(

@@ -25,7 +25,7 @@ from assay.store.locks import LockHeldError, is_locked_here, lock_at_once, lock_
 INTERRUPTED = "the server ended meanwhile. Press “Create project” to try again."
 WRITTEN_EVERY_S = 0.5
 LOOK_S = 1.0
-"""Longer than a look of `read_creation` holds the lock."""
+"""Longer than a look of others holds the lock."""
 _LOCK = "creation.lock"
 
 
@@ -88,8 +88,10 @@ def check_idle(workspace: Workspace) -> None:
     Raises:
         StateError: a project is being created of it.
     """
+    if is_locked_here(workspace.store, _LOCK):  # also where the lock of the database was lost
+        raise _running(workspace)
     try:
-        with lock_at_once(workspace.store, _LOCK):
+        with lock_at_once(workspace.store, _LOCK, within=LOOK_S):
             return
     except LockHeldError:
         raise _running(workspace) from None
