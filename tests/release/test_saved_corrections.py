@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 from tests.release.shelf import PROJECT as P
 from tests.release.shelf import shelf
@@ -14,13 +16,19 @@ from assay.store.store import Store
 R = "tickets"
 
 
-def test_a_correction_is_in_its_file_until_it_changes(database: str, tmp_path: Path) -> None:
-    store, _ = shelf(tmp_path, 1, Store(tmp_path, database))
+def kept(folder: Path, database: str) -> Store:
+    """A store with four traces."""
+    store, _ = shelf(folder, 1, Store(folder, database))
     changes.promote(store, P, R, "tuned@1", who="ann", force="a test")
     policies.switch_on(store, P, R, who="ann", sample=1.0, days=7, most=100)
     asked, answer = [Message("user", "Where is it?")], Message("assistant", "?")
     for id in "abcd":
         traces.record(store, P, R, "agent", id=id, messages=asked, answer=answer)
+    return store
+
+
+def test_a_correction_is_in_its_file_until_it_changes(database: str, tmp_path: Path) -> None:
+    store = kept(tmp_path, database)
 
     def correct(*ids: str, text: str) -> None:
         for id in ids:
@@ -35,9 +43,11 @@ def test_a_correction_is_in_its_file_until_it_changes(database: str, tmp_path: P
         return "".join(trace.id for trace in found)
 
     correct(*"abcd", text="Here.")
-    kept = traces.traces(store, P, corrected=True)
+    first = traces.traces(store, P, corrected=True)
     correct("d", text="There.")  # while the others are written
-    saved_corrections.mark_saved(store, P, kept, "one")
+    assert not saved_corrections.mark_saved(store, P, first, "one")  # it has the old answer
+    assert unadded() == {None: 4}
+    assert saved_corrections.mark_saved(store, P, first[1:], "one")
     assert list(unadded().items()) == [("one", 3), (None, 1)]
     (before, after) = (group.newest for group in saved_corrections.find_unadded(store, P, R))
     assert before is not None
@@ -54,3 +64,30 @@ def test_a_correction_is_in_its_file_until_it_changes(database: str, tmp_path: P
     correct("b", text="Nowhere.")
     traces.feedback(store, P, "c", thumb="up")
     assert unadded() == {None: 1}
+
+
+def test_corrections_of_one_file_change_at_once(empty_postgres: str, tmp_path: Path) -> None:
+    """Whoever changes one changes all others of its file, and none waits for another for ever."""
+    store = kept(tmp_path, empty_postgres)
+    ids = "abcd"
+    for id in ids:
+        traces.feedback(store, P, id, thumb="down", corrected="Here.")
+    together = Barrier(len(ids) + 1, timeout=30)  # where one of them has failed
+
+    def correct(id: str) -> None:
+        for n in range(20):
+            together.wait()
+            traces.feedback(store, P, id, thumb="down", corrected=f"{n}")
+
+    def save() -> None:
+        for n in range(20):
+            found = traces.traces(store, P, corrected=True)[:: (-1) ** n]
+            saved_corrections.mark_saved(store, P, found, f"{n}")
+            together.wait()
+            saved_corrections.mark_added(store, P, f"{n}")
+
+    with ThreadPoolExecutor() as pool:
+        done = [pool.submit(save), *(pool.submit(correct, id) for id in ids)]
+    for one in done:
+        one.result()
+    assert {one.corrected for one in traces.traces(store, P)} == {"19"}

@@ -86,7 +86,7 @@ def label(
     )
     try:
         with store.session() as session:
-            attach(session, project, id, thumb, right)
+            attach(store, session, project, id, thumb, right)
             session.add(row)
     except IntegrityError:
         raise UsageError(f"{id} was labelled by another person at the same moment.") from None

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from assay.errors import UsageError
 from assay.quantities import say_count
 from assay.release.releases import current
 from assay.store.audit import record
+from assay.store.locks import lock_until_end
 from assay.store.store import Store
 from assay.store.tables import TracePolicyRow, TraceRow
 
@@ -94,6 +96,7 @@ def switch_off(
     current(store, project, release)
     gone = 0
     with store.session() as session:
+        lock_traces(store, session, project)
         row = session.get(TracePolicyRow, (project, release))
         if row is not None:
             row.active = False
@@ -102,6 +105,12 @@ def switch_off(
             gone = len(session.scalars(delete(TraceRow).where(mine).returning(TraceRow.key)).all())
         record(session, project, who, "traces.off", release, {"deleted": gone})
     return gone
+
+
+def lock_traces(store: Store, session: Session, project: str) -> None:
+    """Keep out, until a transaction ends, others that change or delete traces of a project: who
+    corrects one changes all of its file. To be called before anything else is done in it."""
+    lock_until_end(store, session, f"traces {project}")
 
 
 def policies(store: Store, project: str) -> dict[str, Policy]:

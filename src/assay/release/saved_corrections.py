@@ -1,8 +1,8 @@
 """Which corrections are saved in a file, and which were added to a project's examples.
 
     find_unadded(store, "support", "tickets")     # some in a file, others in none
-    mark_saved(store, "support", used, "data/traces-2026-12-01.jsonl")
-    mark_added(store, "support", "data/traces-2026-12-01.jsonl")
+    mark_saved(store, "support", used, "data/traces-2026-12-01-5e1f09ab.jsonl")
+    mark_added(store, "support", "data/traces-2026-12-01-5e1f09ab.jsonl")
 
 Files are named as they are in the project's folder (`name_file`); others are not remembered.
 
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 
+from assay.release.policies import lock_traces
 from assay.release.traces import Trace, as_trace, prune, unsave
 from assay.store.store import Store
 from assay.store.tables import TraceRow
@@ -84,13 +85,19 @@ def list_unsaved(
 def forget_file(store: Store, project: str, file: str) -> None:
     """Take what is not added for saved in no file, where the one of this name is gone."""
     with store.session() as session:
+        lock_traces(store, session, project)
         unsave(session, project, file)
 
 
-def mark_saved(store: Store, project: str, traces: Sequence[Trace], file: str) -> None:
-    """Remember the file that corrections are in, but of those that have changed since."""
+def mark_saved(store: Store, project: str, traces: Sequence[Trace], file: str) -> bool:
+    """Remember the file that corrections are in, unless one of them has changed since: the file
+    would bring an answer that is no longer right.
+
+    Returns:
+        Whether it is remembered.
+    """
     if not traces:
-        return
+        return True
     changed = (
         update(TraceRow.__table__)  # type: ignore[arg-type]
         .where(TraceRow.project == project)
@@ -99,12 +106,17 @@ def mark_saved(store: Store, project: str, traces: Sequence[Trace], file: str) -
     )
     rows = [{"of": trace.id, "right": trace.corrected} for trace in traces]
     with store.session() as session:
-        session.connection().execute(changed, rows)
+        lock_traces(store, session, project)
+        are_all = session.connection().execute(changed, rows).rowcount == len(rows)
+        if not are_all:
+            session.rollback()
+    return are_all
 
 
 def mark_added(store: Store, project: str, file: str) -> None:
     """Remember that the corrections in a file were added to the examples."""
     with store.session() as session:
+        lock_traces(store, session, project)
         session.execute(
             update(TraceRow)
             .where(TraceRow.project == project, TraceRow.saved_in == file)

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from assay.data.privacy import mask_within
 from assay.errors import NotFoundError, Step, UsageError
 from assay.example import Message, canonical_json
-from assay.release.policies import DAYS, policy
+from assay.release.policies import DAYS, lock_traces, policy
 from assay.store.store import Store
 from assay.store.tables import TracePolicyRow, TraceRow
 from assay.store.tables.clock import database_time
@@ -260,13 +260,19 @@ def feedback(
         raise UsageError(f"{thumb!r} is not a thumb.", fix="Give up or down.")
     right = None if corrected is None else correction(corrected)
     with store.session() as session:
-        return as_trace(attach(session, project, id, thumb, right))
+        return as_trace(attach(store, session, project, id, thumb, right))
 
 
 def attach(
-    session: Session, project: str, id: str, thumb: Thumb | None, corrected: str | None
+    store: Store,
+    session: Session,
+    project: str,
+    id: str,
+    thumb: Thumb | None,
+    corrected: str | None,
 ) -> TraceRow:
-    """`feedback` within a transaction, that of another thing which is said of the trace.
+    """`feedback` at the beginning of a transaction, that of another thing which is said of the
+    trace.
 
     Args:
         corrected: as `correction` returns it.
@@ -274,7 +280,8 @@ def attach(
     Raises:
         NoTraceError: there is no such trace.
     """
-    row = _mine(session, project, id, lock=True)
+    lock_traces(store, session, project)
+    row = _mine(session, project, id)
     if thumb is not None:
         row.thumb = thumb
     if (corrected is not None or thumb == "up") and corrected != row.corrected:
@@ -325,6 +332,7 @@ def prune(store: Store, project: str | None = None) -> None:
         limits = session.scalars(wanted).all()
     for one in limits:
         with store.session() as session:
+            lock_traces(store, session, one.project)
             _prune(session, one)
 
 
@@ -344,10 +352,9 @@ def _of(project: str, release: str | None) -> Select[TraceRow]:
     return wanted if release is None else wanted.where(TraceRow.release == release)
 
 
-def _mine(session: Session, project: str, id: str, *, lock: bool = False) -> TraceRow:
-    """Its row; `lock`: which nobody deletes before the transaction has ended."""
+def _mine(session: Session, project: str, id: str) -> TraceRow:
     wanted = select(TraceRow).where(TraceRow.id == id, TraceRow.project == project)
-    row = session.scalar(wanted.with_for_update() if lock else wanted)
+    row = session.scalar(wanted)
     if row is None:
         raise NoTraceError(
             f"there is no trace {id!r}.",

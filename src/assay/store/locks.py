@@ -4,6 +4,8 @@ with lock_at_once(store, "build.lock", within=1.0): ...       # or LockHeldError
 with lock_for_long(store, "creation.lock", lost=warn): ...    # for work that takes hours
 with in_use(store, "holdout 5e1f"): ...                       # and meanwhile, on any machine:
 is_in_use(store, "holdout 5e1f")
+with store.session() as session:
+    lock_until_end(store, session, "corrections support")
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from functools import partial
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from assay.errors import StoreError
 from assay.store.store import Store, lift_limits, lock_key
@@ -87,6 +90,18 @@ def lock_for_long(
                 of_all.close()
             except StoreError:
                 lost()
+
+
+def lock_until_end(store: Store, session: Session, name: str) -> None:
+    """Let a transaction, in which nothing was done yet, wait for others that call this with its
+    name: for those that change several rows, which would otherwise wait for each other's.
+
+    On SQLite it waits for all that write, and reads nothing that they are about to change.
+    """
+    if store.engine.dialect.name == "sqlite":
+        session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        session.execute(select(func.pg_advisory_xact_lock(lock_key(store.schema, name))))
 
 
 def is_locked_here(store: Store, name: str) -> bool:
