@@ -22,11 +22,11 @@ def offer(name: str) -> UnaddedCorrections:
 
 
 def test_an_offer_that_was_waited_for_replaces_nothing_newer() -> None:
-    """And the file is added that it speaks of, whatever has been saved since."""
+    """And the file is added that it speaks of, unless its corrections have changed since."""
     done: list[Any] = []
 
     async def use() -> list[str]:
-        readings = [asyncio.Future[UnaddedCorrections | None]() for _ in range(3)]
+        readings = [asyncio.Future[UnaddedCorrections | None]() for _ in range(6)]
         coming = iter(readings)
 
         async def read(*_: object) -> UnaddedCorrections | None:
@@ -56,11 +56,15 @@ def test_an_offer_that_was_waited_for_replaces_nothing_newer() -> None:
             await early
             assert any("new.jsonl" in text for text in said())
             assert not any("old.jsonl" in text for text in said())
-            readings[2].set_result(None)
+            for reading, found in enumerate(("later.jsonl", "last.jsonl", "last.jsonl"), 2):
+                readings[reading].set_result(offer(found))
+            readings[5].set_result(None)
             await additions._add(offer("new.jsonl"))
+            assert any("last.jsonl" in text for text in said())
+            await additions._add(offer("last.jsonl"))
             assert not any("can become training data" in text for text in said())
             return said()
 
     said = asyncio.run(use())
-    assert done == [(add_examples, "new.jsonl")]
+    assert done == [(add_examples, "last.jsonl")]
     assert any("It is in data/q.csv, the examples of this project." in text for text in said)

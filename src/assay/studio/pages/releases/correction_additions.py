@@ -58,6 +58,10 @@ class CorrectionAdditions:
         await self.look()
 
     async def _add(self, found: UnaddedCorrections) -> None:
+        if await self._context.read(corrections.find_unadded, self._name) != found:
+            await self.look()
+            advise("Corrections or examples have changed since this was offered. Look at it again.")
+            return
         if found.file is not None:
             file, where = self._context.workspace.root / found.file, found.file
         else:
