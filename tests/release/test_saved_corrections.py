@@ -64,6 +64,11 @@ def test_a_correction_is_in_its_file_until_it_changes(database: str, tmp_path: P
     correct("b", text="Nowhere.")
     traces.feedback(store, P, "c", thumb="up")
     assert unadded() == {None: 1}
+    # What was added, and may have been taken out since, comes back with no other file.
+    assert not saved_corrections.mark_saved(
+        store, P, traces.traces(store, P, corrected=True), "three"
+    )
+    assert unadded() == {None: 1}
 
 
 def test_corrections_of_one_file_change_at_once(empty_postgres: str, tmp_path: Path) -> None:

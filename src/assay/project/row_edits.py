@@ -142,7 +142,9 @@ def add(
         if error.where == own:
             error.calling(own, f"{called}, added to {own}")
         raise
-    if (saved := name_file(workspace.root, file)) is not None:
+    saved = name_file(workspace.root, file)
+    # What was left out can be added once the labels, the schema or the file are mended.
+    if saved is not None and not addition.unfit and not addition.rejected:
         mark_added(workspace.store, workspace.name, saved)  # where it has corrections
     subject, details = (name or file.name)[:200], {"rows": addition.added}
     audit(workspace.store, workspace.name, workspace.who, "data.add", subject, details)

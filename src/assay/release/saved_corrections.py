@@ -90,8 +90,8 @@ def forget_file(store: Store, project: str, file: str) -> None:
 
 
 def mark_saved(store: Store, project: str, traces: Sequence[Trace], file: str) -> bool:
-    """Remember the file that corrections are in, unless one of them has changed since: the file
-    would bring an answer that is no longer right.
+    """Remember the file that corrections are in, unless one of them has changed since or was added:
+    the file would bring an answer that is no longer right, or a row that was taken out.
 
     Returns:
         Whether it is remembered.
@@ -102,6 +102,7 @@ def mark_saved(store: Store, project: str, traces: Sequence[Trace], file: str) -
         update(TraceRow.__table__)  # type: ignore[arg-type]
         .where(TraceRow.project == project)
         .where(TraceRow.id == bindparam("of"), TraceRow.corrected == bindparam("right"))
+        .where(TraceRow.added.is_(False))
         .values(saved_in=file)
     )
     rows = [{"of": trace.id, "right": trace.corrected} for trace in traces]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.release.shelf import shelf
 
 from assay.config import Columns
 from assay.data.read import read
+from assay.errors import UsageError
 from assay.example import Message, ToolCall
 from assay.project import open_workspace, releases, row_edits
 from assay.project.releases import corrections
@@ -174,9 +176,11 @@ def test_corrections_become_rows_of_every_kind_of_project(kind: str, tmp_path: P
     assert row_edits.add(workspace, Path(written)).repeated == 1
 
 
-def torn(folder: Path) -> Workspace:
-    """A project with three traces."""
-    mails(folder, "mails.jsonl", ONE, OF_A_LABEL)
+def torn(folder: Path, url: str | None = None) -> Workspace:
+    """A project with three traces; its state is in the database, where one is named."""
+    folder.mkdir(exist_ok=True)
+    state = {} if url is None else {"state": {"database": url}}
+    mails(folder, "mails.jsonl", ONE, {**OF_A_LABEL, **state})
     workspace = Workspace(folder)
     store, (agent,) = shelf(folder, 1, workspace.store)
     changes.promote(store, workspace.name, "desk", "tuned@1", who="a test", force="a test")
@@ -190,6 +194,7 @@ def torn(folder: Path) -> Workspace:
 def test_a_correction_is_added_once_as_it_was_saved(tmp_path: Path) -> None:
     """Its row may be mended or taken out of the examples later, and its file by hand before."""
     workspace = torn(tmp_path)
+    before = (tmp_path / "data" / "mails.jsonl").read_text()
     for id in ("a", "b"):
         releases.give_feedback(workspace, id, thumb="down", corrected=LABEL)
     file = Path(corrections.save(workspace, "desk").file or "")
@@ -213,13 +218,61 @@ def test_a_correction_is_added_once_as_it_was_saved(tmp_path: Path) -> None:
         releases.give_feedback(workspace, "a", thumb="down", corrected=text)
     contradicting = replace(of_c, contradicting=1)
     assert corrections.find_unadded(workspace, "desk") == contradicting
-    # A file of `assay traces to-data` in the folder is one, too.
+    # A file with what was added before, and may have been taken out, is not offered.
     corrections.export(workspace, tmp_path / "all.jsonl", None)
-    in_file = corrections.find_unadded(workspace, "desk")
-    assert in_file is not None
-    assert in_file.file == "all.jsonl"
-    row_edits.add(workspace, tmp_path / "all.jsonl")
-    assert corrections.find_unadded(workspace, "desk") is None
+    assert corrections.find_unadded(workspace, "desk") == contradicting
+
+    other = torn(tmp_path / "other")
+    releases.give_feedback(other, "a", thumb="down", corrected=LABEL)
+    corrections.export(other, other.root / "all.jsonl", None)
+    in_file = replace(of_c, file="all.jsonl")
+    assert corrections.find_unadded(other, "desk") == in_file
+    # What is left out can be added once it is mended.
+    (other.root / "all.jsonl").open("a").write("{}\n")
+    assert row_edits.add(other, other.root / "all.jsonl").rejected == 1
+    (other.root / "data" / "mails.jsonl").write_text(before)
+    assert corrections.find_unadded(other, "desk") == replace(in_file, rejected=1)
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_folders_with_one_database_take_no_file_for_the_other_folders(
+    is_saved: bool, tmp_path: Path, empty_postgres: str
+) -> None:
+    here = torn(tmp_path / "here", empty_postgres)
+    shutil.copytree(here.root, tmp_path / "there")
+    there = Workspace(tmp_path / "there")
+    files = []
+    for id, workspace in (("a", here), ("b", there)):
+        releases.give_feedback(workspace, id, thumb="down", corrected=LABEL)
+        file = workspace.root / "all.jsonl"
+        if is_saved:
+            file = Path(corrections.save(workspace, "desk").file or "")
+        else:
+            corrections.export(workspace, file, None)
+        files.append(file)
+    assert [len(file.read_text().splitlines()) for file in files] == [1, 2]
+    row_edits.add(here, files[0])
+    left = corrections.UnaddedCorrections(None, 2, 1, 0, 0)
+    assert corrections.find_unadded(here, "desk") == left
+
+
+def test_corrections_that_change_while_they_are_saved_are_in_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, write = torn(tmp_path), releases.write_traces
+    for id in ("a", "b"):
+        releases.give_feedback(workspace, id, thumb="down", corrected=LABEL)
+
+    def change(workspace: Workspace, corrected: list[traces.Trace], to: Path) -> ExportedExamples:
+        releases.give_feedback(workspace, "a", thumb="down", corrected="fares")
+        return write(workspace, corrected, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "write_traces", change)
+        with pytest.raises(UsageError, match="have changed while they were saved"):
+            corrections.save(workspace, "desk")
+    assert [file.name for file in (tmp_path / "data").iterdir()] == ["mails.jsonl"]
+    assert corrections.save(workspace, "desk").written == 2
 
 
 def test_whether_corrections_could_be_added_is_found_once_and_never_an_error(

@@ -4,6 +4,7 @@ and which of them have not been added to its examples."""
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,15 +12,16 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from assay.errors import AssayError
+from assay.errors import AssayError, UsageError
 from assay.project import releases, row_edits
 from assay.project.recent_results import RecentResults
 from assay.project.rows import data_file
 from assay.project.workspace import Workspace, project_of
 from assay.release import saved_corrections
-from assay.release.examples import ExportedExamples, rejected_file
+from assay.release.examples import ExportedExamples
 from assay.release.saved_corrections import CorrectionGroup, name_file
 from assay.release.traces import Trace
+from assay.store.files import write_atomic
 
 SAVE_LOCK = "corrections.lock"
 
@@ -45,27 +47,29 @@ class UnaddedCorrections:
 
 def save(workspace: Workspace, name: str) -> ExportedExamples:
     """Write the corrected traces of a release that are in no file of `data/` yet, and were not
-    added to the examples, to one that is named by the day.
+    added to the examples, to one that is named by the day and by what it says: servers that share
+    a database may have folders of their own, with another file of the same day.
 
     Where an earlier one says the same, that is returned and no other is made. Of nothing that is
     still to be saved, nothing is written or rejected.
 
     Raises:
-        UsageError: no trace has a corrected answer.
+        UsageError: no trace has a corrected answer, or some have changed meanwhile.
     """
     folder = workspace.root / "data"
     with workspace.store.lock(SAVE_LOCK):  # else two would each take the other's file for earlier
         unsaved = _list_unsaved(workspace, name)
         if not unsaved and releases.list_traces(workspace, name, count=1, corrected=True):
             return ExportedExamples(None, 0, 0, None, {}, None, 0)
-        target, number = folder / f"traces-{date.today():%Y-%m-%d}.jsonl", 1
-        while target.exists() or rejected_file(target).exists():
-            number += 1
-            target = folder / f"traces-{date.today():%Y-%m-%d}-{number}.jsonl"
-        made = releases.write_traces(workspace, unsaved, target)
-        file, beside = _keep_once(made.file), _keep_once(made.rejected_file)
+        with tempfile.TemporaryDirectory(prefix="assay-corrections-") as scratch:
+            made = releases.write_traces(workspace, unsaved, Path(scratch) / "traces.jsonl")
+            file, is_new = _keep_once(made.file, folder, ".jsonl")
+            beside, _ = _keep_once(made.rejected_file, folder, ".rejected.jsonl")
         made = replace(made, file=file, rejected_file=beside)
-        _remember(workspace, made, unsaved, anew=file == str(target))
+        if file is not None and not _remember(workspace, made, unsaved, anew=is_new):
+            if is_new:
+                Path(file).unlink()
+            raise UsageError("corrections have changed while they were saved.", fix="Try again.")
     return made
 
 
@@ -80,32 +84,44 @@ def export(workspace: Workspace, to: Path, name: str | None) -> ExportedExamples
     ]
     with workspace.store.lock(SAVE_LOCK):
         made = releases.write_traces(workspace, corrected, to)
-        _remember(workspace, made, corrected, anew=True)
+        # On PostgreSQL another server's folder may have another file of this name.
+        if made.file is not None and workspace.store.engine.dialect.name == "sqlite":
+            _remember(workspace, made, corrected, anew=True)
     return made
 
 
 def _remember(
     workspace: Workspace, made: ExportedExamples, corrected: list[Trace], *, anew: bool
-) -> None:
-    """Remember which corrections a file has; `anew`: of an earlier one of its name, nothing."""
-    if made.file is None or (name := name_file(workspace.root, Path(made.file))) is None:
-        return
+) -> bool:
+    """Remember which corrections a file in the project's folder has, see `mark_saved`.
+
+    Args:
+        anew: it was made; of an earlier one of its name, nothing is remembered any more.
+    """
+    if (name := name_file(workspace.root, Path(made.file or ""))) is None:
+        return True
     if anew:
         saved_corrections.forget_file(workspace.store, workspace.name, name)
     used = [trace for trace in corrected if trace.id in made.used]
-    saved_corrections.mark_saved(workspace.store, workspace.name, used, name)
+    return saved_corrections.mark_saved(workspace.store, workspace.name, used, name)
 
 
-def _keep_once(file: str | None) -> str | None:
-    """The earlier file that says the same, where there is one, in the place of a new one."""
-    if file is None:
-        return None
-    made = Path(file)
-    for earlier in sorted(made.parent.glob("traces-*.jsonl")):
-        if earlier != made and filecmp.cmp(earlier, made, shallow=False):
-            made.unlink()
-            return str(earlier)
-    return file
+def _keep_once(draft: str | None, folder: Path, suffix: str) -> tuple[str | None, bool]:
+    """A file in `folder` that says what a draft does; whether it is new."""
+    if draft is None:
+        return None, False
+    content = Path(draft).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    for earlier in sorted(folder.glob(f"traces-*-{digest}*{suffix}")):
+        if filecmp.cmp(earlier, draft, shallow=False):
+            return str(earlier), False
+    stem, number = f"traces-{date.today():%Y-%m-%d}-{digest}", 1
+    target = folder / f"{stem}{suffix}"
+    while target.exists():  # it was changed by hand
+        number += 1
+        target = folder / f"{stem}-{number}{suffix}"
+    write_atomic(target, content)
+    return str(target), True
 
 
 def _list_unsaved(workspace: Workspace, name: str) -> list[Trace]:
