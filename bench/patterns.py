@@ -62,6 +62,9 @@ MADE: dict[str, list[str]] = {
     ],
     "release.classify.Classifier._counts": [WORD],
     "models.pull._alone": [r"\.model\.[a-z0-9_]{8}\.(part|old)"],
+    "close_names.find_close_name": [
+        rf"(?i)(?<![^\W_]){re.escape(name)}(?![^\W_])" for name in ("aaa", "a a", "a_a", "---")
+    ],
     "mcp.texts.say": [r"/srv/support(/|(?![\w.-]))"],
 }
 """Patterns that a function makes of its arguments: examples of them, by the function."""

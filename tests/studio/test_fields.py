@@ -128,7 +128,7 @@ def forms(workspace: Workspace) -> Iterator[dict[str, Form]]:
 
     with Client(page("/fields")):
         models = ["smollm2-135m-instruct"]
-        agent = AgentForm(nothing, models, ["documents"], {}, open=True)
+        agent = AgentForm(nothing, models, ["documents"], {}, workspace.config, open=True)
         config = SettingsForm(nothing, models, open=True)
         before = settings.read(workspace).text
         yield {

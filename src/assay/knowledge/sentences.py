@@ -13,7 +13,7 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_ABBREVIATION = 8
-_FIGURE = re.compile(r"\d(?:[\d.,:/–-]*\d)?\s?(?:[€$£¥%]|[A-Z]{3})?$")
+_FIGURE = re.compile(r"\d(?:[\d.,:/–-]{0,22}\d)?\s?(?:[€$£¥%]|[A-Z]{3})?$")
 _LONGEST_FIGURE = 24
 
 
