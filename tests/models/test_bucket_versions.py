@@ -281,15 +281,15 @@ def test_what_is_lent_while_it_is_swept_stays(
     folder = lend_folder(store, version)
     os.utime(folder, (0, 0))
     monkeypatch.setattr(local_copies, "_in_use_here", set())
-    alone = local_copies._alone
+    lock = Store.lock_here
 
-    def lend_first(store: Store) -> AbstractContextManager[None]:
+    def lend_first(store: Store, name: str) -> AbstractContextManager[None]:
         """Somebody else lends it between the first look and the second."""
-        monkeypatch.setattr(local_copies, "_alone", alone)
+        monkeypatch.setattr(Store, "lock_here", lock)
         lend_folder(store, version)
-        return alone(store)
+        return lock(store, name)
 
-    monkeypatch.setattr(local_copies, "_alone", lend_first)
+    monkeypatch.setattr(Store, "lock_here", lend_first)
     local_copies.sweep_held(store)
     assert {file.name for file in folder.iterdir()} == FILES
 

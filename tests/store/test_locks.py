@@ -115,16 +115,18 @@ def test_what_is_in_use_is_known_on_other_machines_until_its_process_ends(
 ) -> None:
     """Nor does a server end it that ends who is idle; where the server goes away, so does it, and
     nobody is told."""
-    name = make_url(empty_postgres).database
-    with Store(tmp_path / "a", empty_postgres).engine.begin() as connection:
-        limit = f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = 100"
-        connection.execute(text(limit))
     one, two = (Store(tmp_path / name, empty_postgres) for name in "ab")
+    name = make_url(empty_postgres).database
+    with one.engine.begin() as connection:
+        limit = f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = 2000"
+        connection.execute(text(limit))
+    one.engine.dispose()  # connections that are made from now on have it
+    two.engine.dispose()
     assert not is_in_use(two, "x")
     with in_use(one, "x"):
         with in_use(one, "x"), in_use(two, "x"):  # several at once
             pass
-        time.sleep(0.5)
+        time.sleep(3)
         assert is_in_use(one, "x")
         assert is_in_use(two, "x")
         assert not is_in_use(two, "y")

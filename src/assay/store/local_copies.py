@@ -14,14 +14,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
 
 from assay.errors import NotFoundError
-from assay.store.files import draft_in, link_or_copy, one_at_a_time, said_when_full, sha256_file
+from assay.store.files import draft_in, link_or_copy, said_when_full, sha256_file
 from assay.store.object_place import objects_of
 from assay.store.objects import damaged, read_checked
 from assay.store.store import Store
@@ -30,6 +30,7 @@ CACHE_BYTES = 10 * 2**30
 """That the copies of a kind take together; one that is larger is kept alone."""
 _ORPHANED_S = 3600.0  # bytes without a row that are older belong to nobody
 _HELD_S = 7 * 86400.0  # what a process that died has held
+_LENT_LOCK = "cache/lent.lock"
 _in_use_here: set[Path] = set()
 _fetching: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
 """By copy, so that many who need one at the same time fetch it once."""
@@ -106,7 +107,7 @@ def lend(store: Store, kind: str, id: str, files: Path) -> Path:
     outlive this process: it stays for a week after the last process that has lent it has ended, and
     another one lends the same."""
     folder = _lent_folder(store, kind, id)
-    with _alone(store):
+    with store.lock_here(_LENT_LOCK):
         for file in files.iterdir():
             with draft_in(folder) as draft:
                 draft.unlink()
@@ -124,7 +125,7 @@ def drop(store: Store, kind: str, id: str) -> None:
 def take_back(store: Store, kind: str, id: str) -> None:
     """Remove a folder that was lent, if there is one."""
     folder = _lent_folder(store, kind, id)
-    with _alone(store):
+    with store.lock_here(_LENT_LOCK):
         _in_use_here.discard(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -156,7 +157,7 @@ def sweep_held(store: Store) -> None:
             os.utime(folder)
     for folder in held.iterdir() if held.exists() else ():
         if _is_left(folder):
-            with _alone(store):
+            with store.lock_here(_LENT_LOCK):
                 if _is_left(folder):  # nobody has lent it anew at this moment
                     shutil.rmtree(folder, ignore_errors=True)
 
@@ -166,10 +167,6 @@ def _is_left(folder: Path) -> bool:
         return time.time() - folder.stat().st_mtime > _HELD_S
     except FileNotFoundError:
         return False
-
-
-def _alone(store: Store) -> AbstractContextManager[None]:
-    return one_at_a_time(store.folder / "cache" / "lent.lock", lambda: None)
 
 
 def _held_folder(store: Store) -> Path:

@@ -5,7 +5,7 @@ with lock_for_long(store, "creation.lock", lost=warn): ...    # for work that ta
 with in_use(store, "holdout 5e1f"): ...                       # and meanwhile, on any machine:
 is_in_use(store, "holdout 5e1f")
 with store.session() as session:
-    lock_until_end(store, session, "corrections support")
+    lock_until_end(store, session, "traces support")
 """
 
 from __future__ import annotations
