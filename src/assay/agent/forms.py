@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
+from assay import json_reader
 from assay.example import canonical_json
 
 _NOTES = {
@@ -56,8 +57,17 @@ def is_within(own: Any, asked: Any) -> bool:
     (pydantic's). False as well where the other has a keyword that is not looked at, is no schema,
     or is too deep or too large to be gone through, as a class that holds itself is.
     """
-    if canonical_json(own) == canonical_json(asked):
+    return _is_within(canonical_json(own), canonical_json(asked))
+
+
+@lru_cache(maxsize=64)
+def _is_within(own_text: str, asked_text: str) -> bool:
+    """Once for two schemas: a client asks for the same with every request."""
+    if own_text == asked_text:
         return True
+    if json_reader.is_too_deep(own_text) or json_reader.is_too_deep(asked_text):
+        return False
+    own, asked = json_reader.read(own_text), json_reader.read(asked_text)
     return _Comparison(own, asked).is_within(own, asked)
 
 
