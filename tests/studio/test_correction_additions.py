@@ -21,8 +21,8 @@ def offer(name: str) -> UnaddedCorrections:
     return UnaddedCorrections(f"data/{name}", 1, 0, 0, 0)
 
 
-def test_an_offer_that_was_waited_for_replaces_nothing_newer() -> None:
-    """And the file is added that it speaks of, unless its corrections have changed since."""
+def test_of_looks_at_once_the_first_and_the_latest_read_and_the_latest_is_shown() -> None:
+    """And the file is added that the offer speaks of, unless its corrections have changed since."""
     done: list[Any] = []
 
     async def use() -> list[str]:
@@ -46,14 +46,13 @@ def test_an_offer_that_was_waited_for_replaces_nothing_newer() -> None:
                 shown = client.elements.values()
                 return [one.text for one in shown if isinstance(one, TextElement)]
 
-            early = asyncio.create_task(additions.look())
-            await asyncio.sleep(0)
-            late = asyncio.create_task(additions.look())
-            await asyncio.sleep(0)
-            readings[1].set_result(offer("new.jsonl"))
-            await late
+            looks = []
+            for _ in range(3):
+                looks.append(asyncio.create_task(additions.look()))
+                await asyncio.sleep(0)
             readings[0].set_result(offer("old.jsonl"))
-            await early
+            readings[1].set_result(offer("new.jsonl"))  # the second look is not the latest either
+            await asyncio.wait_for(asyncio.gather(*looks), timeout=60)
             assert any("new.jsonl" in text for text in said())
             assert not any("old.jsonl" in text for text in said())
             for reading, found in enumerate(("later.jsonl", "last.jsonl", "last.jsonl"), 2):

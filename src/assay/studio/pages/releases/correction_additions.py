@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class CorrectionAdditions:
 
     def __init__(self, context: PageContext, name: str) -> None:
         self._context, self._name, self._latest = context, name, LatestRequest()
+        self._looking = asyncio.Lock()
         self._offered = ui.element("div").classes("stack").props("role=status")
         self._told = ui.element("div").classes("stack").props("role=status")
 
@@ -38,7 +40,10 @@ class CorrectionAdditions:
         if not self._context.may("editor"):
             return
         is_latest = self._latest.start()
-        found = await self._context.read(corrections.find_unadded, self._name)
+        async with self._looking:  # who marks one answer after another has all examples read once
+            if not is_latest():
+                return
+            found = await self._context.read(corrections.find_unadded, self._name)
         if not is_latest():
             return
         with w.refill(self._offered):
