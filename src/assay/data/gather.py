@@ -107,7 +107,7 @@ class ExampleSource:
         parts = {
             "rules": _RULES,
             "data": settings,
-            "files": [fingerprint(address_of(self.root, name)) for name in list_files(self.config)],
+            "files": [fingerprint(address_of(self.root, one)) for one in _list_files(self.config)],
             "task": self.config.task,
             "labels": self.config.labels,
             "schema": self.config.output_schema,
@@ -194,11 +194,11 @@ def address_of(root: Path, name: str) -> Path | str:
 
 def has_files(config: Config, root: Path) -> bool:
     """Whether the files of a project's examples are on this machine."""
-    addresses = (address_of(root, name) for name in list_files(config))
+    addresses = (address_of(root, name) for name in _list_files(config))
     return all(isinstance(one, str) or split_sheet(one)[0].is_file() for one in addresses)
 
 
-def list_files(config: Config) -> list[str]:
+def _list_files(config: Config) -> list[str]:
     """The names in assay.yaml of all files of examples, the project's own first."""
     data = config.data
     return [name for name in (data.file, data.validation, data.holdout) if name]

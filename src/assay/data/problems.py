@@ -126,7 +126,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     ),
     "label-variants": (
         "warning",
-        "labels that differ only in case, punctuation, white space, or as yes and true or ü and ue",
+        "labels that differ only in case, punctuation, white space, ü for ue, or yes for true",
     ),
 }
 

@@ -105,7 +105,7 @@ def test_looks_at_the_same_moment_do_not_take_each_other_for_a_creation(
     for look, seen in ((read_creation, Creation(error=INTERRUPTED)), (check_idle, None)):
         with ExitStack() as held:
             held.enter_context(other.lock("creation.lock"))
-            clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: held.close())
+            clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: held.close())
             monkeypatch.setattr(locks, "time", clock)
             assert look(workspace) == seen
 

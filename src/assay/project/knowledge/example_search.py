@@ -9,8 +9,7 @@ all are looked for together, and which part of the split one is in is not looked
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -34,6 +33,10 @@ _FOUND: RecentResults[tuple[Path, str, tuple[str, ...], str], DocumentMatches | 
 """By the workspace's folder, the base's name, the hashes of its documents, and that of what was
 looked for; of what is too much, what was wrong: an error would keep alive all that it came past."""
 
+_INPUTS: RecentResults[tuple[object, ...], tuple[str, ...]] = RecentResults(4)
+"""By the files of examples, their stamps, format and columns: a page asks again with every document
+that is brought."""
+
 
 def warn_of_examples(workspace: Workspace, name: str) -> str | None:
     """That documents hold the examples, or were not searched for them; None: neither, or there are
@@ -50,7 +53,7 @@ def warn_of_examples(workspace: Workspace, name: str) -> str | None:
         return None
     sought = RowTexts(inputs, ())
     try:
-        return row_search.warn_of_examples(sought, search_base(workspace, name, sought))
+        return row_search.describe_matches(sought, search_base(workspace, name, sought))
     except (AssayError, OSError) as error:
         return row_search.explain_unsearched(error)
 
@@ -86,23 +89,14 @@ def _choose_inputs(project: Project) -> tuple[str, ...]:
     found = [split_sheet(one)[0].stat() for one in files]
     stamps = tuple((one.st_mtime_ns, one.st_size) for one in found)
     columns = None if data.columns is None else data.columns.model_dump_json()
-    return _inputs_of(tuple(files), stamps, data.format, columns)
-
-
-@lru_cache(maxsize=4)
-def _inputs_of(
-    files: tuple[Path, ...],
-    _stamps: tuple[tuple[int, int], ...],
-    format: str | None,
-    columns: str | None,
-) -> tuple[str, ...]:
-    """Once for files and settings as they are: a page asks again with every document."""
-    given = None if columns is None else Columns.model_validate_json(columns)
-    return row_search.choose_inputs(_read_examples(files, format, given))
+    return _INPUTS.find(
+        (tuple(files), stamps, data.format, columns),
+        lambda: row_search.choose_inputs(_read_examples(files, data.format, data.columns)),
+    )
 
 
 def _read_examples(
-    files: tuple[Path, ...], format: str | None, columns: Columns | None
+    files: Sequence[Path], format: str | None, columns: Columns | None
 ) -> Iterator[Example]:
     """The first usable rows of each file."""
     for file in files:

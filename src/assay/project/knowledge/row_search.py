@@ -121,7 +121,7 @@ def sample(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(texts[n * len(texts) // count] for n in range(count))
 
 
-def warn_of_examples(sought: RowTexts, found: DocumentMatches) -> str | None:
+def describe_matches(sought: RowTexts, found: DocumentMatches) -> str | None:
     """That documents hold the examples, whose answers would be looked up; None: too few stand
     there."""
     if not sought.inputs or found.inputs < max(LEAST_REPEATED, REPEATED_SHARE * len(sought.inputs)):

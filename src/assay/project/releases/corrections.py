@@ -156,7 +156,7 @@ def find_unadded(workspace: Workspace, name: str) -> UnaddedCorrections | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class _ForecastKey:
     """Corrections and examples, of which the same is forecast as long as both are as they are.
 
     Attributes:
@@ -171,16 +171,16 @@ class _State:
     stamps: tuple[tuple[int, int], ...]
 
 
-_FORECASTS: RecentResults[_State, UnaddedCorrections | None] = RecentResults(16)
+_FORECASTS: RecentResults[_ForecastKey, UnaddedCorrections | None] = RecentResults(16)
 
 
-def _read_state(workspace: Workspace, name: str, group: CorrectionGroup) -> _State:
+def _read_state(workspace: Workspace, name: str, group: CorrectionGroup) -> _ForecastKey:
     file = None if group.file is None else workspace.root / group.file
     if file is not None and not file.is_file():
         file = None
     stamps = tuple(_stamps(data_file(workspace), file))
     settings = project_of(workspace).text
-    return _State(workspace.root, name, settings, group, file, stamps)
+    return _ForecastKey(workspace.root, name, settings, group, file, stamps)
 
 
 def _stamps(*files: Path | None) -> Iterator[tuple[int, int]]:
@@ -190,7 +190,7 @@ def _stamps(*files: Path | None) -> Iterator[tuple[int, int]]:
             yield at.st_mtime_ns, at.st_size
 
 
-def _forecast(workspace: Workspace, state: _State) -> UnaddedCorrections | None:
+def _forecast(workspace: Workspace, state: _ForecastKey) -> UnaddedCorrections | None:
     if state.file is not None:
         found = _forecast_file(workspace, state.file)
         return None if found is None else replace(found, file=state.group.file)

@@ -26,9 +26,9 @@ from assay.project.knowledge.row_search import (
     RowTexts,
     check_count,
     choose_inputs,
+    describe_matches,
     explain_unsearched,
     sample,
-    warn_of_examples,
 )
 
 NAMED_SHARE = 0.5
@@ -140,7 +140,7 @@ def propose_by_documents(
         found = search(sought)
     except AssayError as error:  # the project can be created all the same
         return replace(proposal, warnings=[*proposal.warnings, explain_unsearched(error)])
-    if warning := warn_of_examples(sought, found):
+    if warning := describe_matches(sought, found):
         proposal = replace(proposal, warnings=[*proposal.warnings, warning])
     if sought.answers:
         longest = max(len(example.output.split()) for example in examples)
