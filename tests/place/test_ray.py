@@ -309,7 +309,6 @@ def test_a_curve_by_two_workers_is_that_of_one_process(
         monkeypatch.delattr(session, "_attempt", raising=False)  # later not in this process
     ours, theirs = found
     assert theirs == ours
-    assert max(at_work) == 2
     assert ended()
 
 
