@@ -58,8 +58,8 @@ def test_pages_are_pages_slides_and_sheets(parser: Parser) -> None:
     assert pages[1].text == "# Prices\n\n- drink: tea; euro: 3"
     pages = parser.parse("a.xlsx", files.xlsx()).pages
     assert [(p.number, p.text) for p in pages] == [
-        (1, "# Prices\n\n- drink: tea; euro: 3\n- drink: coffee; euro: 4"),
-        (2, "# Hours\n\n- Monday to Friday"),
+        (None, "# Prices\n\n- drink: tea; euro: 3\n- drink: coffee; euro: 4"),
+        (None, "# Hours\n\n- Monday to Friday"),
     ]
 
 

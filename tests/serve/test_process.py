@@ -22,8 +22,11 @@ from pydantic import BaseModel
 
 from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
+from assay.jobs import queue
+from assay.jobs.fine_tuning import TRAIN
 from assay.project.workspace import Workspace
 from assay.serve.server import serve
+from assay.store.store import Store
 from tests.command import run, sentence
 from tests.serve.process import ASSAY, Server, server
 from tests.serve.running import PATIENCE_S, STARTER
@@ -142,7 +145,8 @@ def test_the_key_is_shown_once_and_a_signal_ends_it_well(tmp_path: Path) -> None
         lines = [line for line in first.output.read_text().splitlines() if first.key in line]
         assert len(lines) == 1
         assert first.stop() == 0
-    with server(tmp_path) as second:
+        assert first.output.read_text().endswith("30 s to end.\nStopped.\n")
+    with server(tmp_path, "--no-train") as second:
         assert second.key == ""
         headers = {"Authorization": f"Bearer {first.key}"}
         assert (
@@ -160,7 +164,10 @@ def test_the_key_is_shown_once_and_a_signal_ends_it_well(tmp_path: Path) -> None
         assert httpx.get(
             f"{second.url}/v1/models", headers=headers, timeout=PATIENCE_S
         ).status_code in (200, 401)
+        queue.enqueue(Store(tmp_path / ".assay"), tmp_path.name, TRAIN, {})
         assert second.stop() == 0
+        last = second.output.read_text().splitlines()[-1]
+        assert last.startswith("Stopped. Jobs wait, and go on when `assay serve`")
         assert made["key"] not in second.output.read_text()
 
 

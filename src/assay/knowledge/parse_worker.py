@@ -251,16 +251,16 @@ def _shapes(shapes: Iterable[Any], title: Any) -> Iterator[str]:
 
 
 def _xlsx(data: bytes) -> Pages:
-    """A page a sheet, a line a row."""
+    """A part a sheet, under its name, a line a row: a sheet has no number to be found by."""
     import openpyxl
 
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     found: Pages = []
-    for number, sheet in enumerate(book.worksheets, start=1):
+    for sheet in book.worksheets:
         values = sheet.iter_rows(values_only=True)
         rows = (["" if v is None else str(v) for v in row] for row in values)
         lines = "\n".join(_records(rows))
-        found.append((number, f"# {sheet.title}\n\n{lines}" if lines else ""))
+        found.append((None, f"# {sheet.title}\n\n{lines}" if lines else ""))
     return found
 
 

@@ -25,12 +25,14 @@ from assay.defaults import BATCH_REQUESTS, STORE_RESPONSES, StoreResponses
 from assay.errors import AssayError, UsageError
 from assay.evaluate import confined
 from assay.generate.stream import EnginePool
+from assay.jobs import queue
 from assay.jobs.service import WorkerSupervisor
 from assay.log_lines import RateFilter, print_logs_as_lines
 from assay.project.knowledge import vector_stores
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 from assay.serve.connections import HEAD_S, Connections
+from assay.store.store import Store
 
 log = logging.getLogger("assay.serve")
 
@@ -54,6 +56,7 @@ BACKLOG = 2048
 """Connections that wait to be taken."""
 FRAME_BYTES, FRAMES_WAITING = 2**20, 8
 """Of a web socket, which only the studio has; engine.io takes no larger message."""
+_WAITING = "Jobs wait, and go on when `assay serve` or `assay worker` is started."
 LET_GO_S = 5.0
 """And then work in threads, such as reading all rows for a page: what it writes is written whole or
 not at all, so nothing is lost by ending in the middle of it."""
@@ -141,6 +144,9 @@ def serve(
         if pages:
             say(pages.welcome(address))
 
+    def stopping() -> None:
+        say(f"Stopping: answers under way have {DRAIN_S} s to end.")
+
     connections = Connections()
     config = uvicorn.Config(
         app,
@@ -168,7 +174,8 @@ def serve(
         for close in (workspace.usage.close, engines.close, listening.close):
             last.callback(close)
         with supervisor, suppress(KeyboardInterrupt):
-            _Server(config, connections, ready, workspace.usage.close).run(sockets=[listening])
+            _Server(config, connections, ready, stopping, workspace.usage.close).run([listening])
+        say(f"Stopped.{_describe_waiting(workspace.store)}")
 
 
 def end_process(code: int, last: Callable[[], None] = lambda: None) -> threading.Timer:
@@ -188,7 +195,7 @@ def end_process(code: int, last: Callable[[], None] = lambda: None) -> threading
 
 
 class _Server(uvicorn.Server):
-    """Says so when it is ready: from then on a signal ends it in good order.
+    """Says so when it is ready, from when on a signal ends it in good order, and when one does.
 
     The event loop waits for its threads without end; the process ends over them, after `last`.
     """
@@ -198,11 +205,12 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         connections: Connections,
         ready: Callable[[], None],
+        stopping: Callable[[], None],
         last: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._connections = connections
-        self._ready, self._last = ready, last
+        self._ready, self._stopping, self._last = ready, stopping, last
         self._ending: threading.Timer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -228,6 +236,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn ends."""
+        self._stopping()
         self._sweeping.cancel()
         await super().shutdown(sockets)
         self._ending = end_process(0, self._last)
@@ -239,6 +248,15 @@ class _Server(uvicorn.Server):
         finally:
             if self._ending is not None:
                 self._ending.cancel()
+
+
+def _describe_waiting(store: Store) -> str:
+    """That jobs wait, such as the comparison that a worker was at; "" if none does."""
+    try:
+        is_waiting = queue.is_waiting(store, ())
+    except Exception:  # the database is away: nothing is told of it, and the server has ended
+        return ""
+    return f" {_WAITING}" if is_waiting else ""
 
 
 def _check_pair(cert: Path, key: Path | None) -> None:
