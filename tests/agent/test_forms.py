@@ -258,3 +258,11 @@ def test_a_client_may_ask_for_the_form_that_the_agent_enforces(
         return
     [call] = prepare(target, said, [], options, store)
     assert (call.sampling.schema, call.sampling.json_object) == (agent.output_schema, False)
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_agent_answers_no_empty_message(tmp_path: Path, text: str) -> None:
+    said, store, options = [Message("user", text)], Store(tmp_path), GenerationOptions()
+    with pytest.raises(UsageError, match="nothing to answer"):
+        prepare(Target("orders", "m", Agent(model="m")), said, [], options, store)
+    assert prepare(Target("m", "m"), said, [], options, store)  # a bare model answers anything

@@ -179,7 +179,8 @@ def prepare(
         labels: of the documents that the client's key sees; None: all.
 
     Raises:
-        UsageError: the client wants another form of answer than the agent enforces.
+        UsageError: the client wants another form of answer than the agent enforces, or an agent's
+            answer to an empty message.
         EffortError: see there.
         ConfigError: a route that cannot be followed.
     """
@@ -187,6 +188,11 @@ def prepare(
     if target.agent is None:
         check_effort(target.name, target.model, options.reasoning_effort)
         return (EngineCall(tuple(messages), tuple(tools), sampling, target.model),)
+    if messages[-1].role == "user" and not messages[-1].content.strip():
+        # As an example without input, it is no job of the agent's: the answer would be made up.
+        raise UsageError(
+            "the last message is empty: there is nothing to answer.", fix="Send the text in it."
+        )
     # The example's target is never looked at; an example has one.
     example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
     [path] = paths(target.agent, [example], store)
