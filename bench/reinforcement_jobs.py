@@ -1,13 +1,13 @@
-"""What reinforcement adds to a supervised version in the time that the supervised one has taken.
+"""What reinforcement adds to a supervised version in the processor time that that one has taken.
 
     PYTHONPATH=. python bench/reinforcement_jobs.py [snips sgd-restaurants ferry] [--quick]
 
 Of each job a version is trained as `fine-tune` does, with one seed. From there three ways go on for
 as long as that has taken: reinforcement whose reward is the job's primary grader; supervised
 training with twice the epochs, from the base; none. All take part in one comparison, free or
-constrained as validation chooses. Times are the clock's, so nothing else may run; a reinforcement
-that was stopped has the whole time again. A version that is there is not trained again. What came
-out is kept in FOLDER and written into `docs/reinforcement.md`.
+constrained as validation chooses. Time is that of the processors, which other work slows down
+little; a run that was stopped goes on, and so does its time. What came out is kept in FOLDER and
+written into `docs/reinforcement.md`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from assay.config import CONFIG_FILE
 from assay.config.yaml_text import edit
 from assay.project import Project, Workspace, agents
 from assay.project import open as open_project
-from assay.project.train import TrainingResult
 from assay.store.files import write_atomic, write_json
 from assay.train.job import StepReport
 from verdicts import make
@@ -62,55 +61,70 @@ class Way:
     """One way to spend the time: its version, what that took, and what it did.
 
     Attributes:
-        seconds: of the training, what it starts from and validation on the way included.
+        seconds: of processors, what it starts from and validation on the way included.
+        epochs: that were asked for.
         steps: done; `best` is the one that was kept.
     """
 
     name: str
     version: str
     seconds: float
+    epochs: int
     steps: int
     best: int
 
 
-def until(seconds: float) -> Callable[[StepReport], str | None]:
-    """Ends a training so long after this call."""
-    began = time.monotonic()
+class ProcessorClock:
+    """Counts the processor seconds of a training over all its runs, and ends it after so many.
 
-    def reached(_report: StepReport) -> str | None:
-        return "the time is over" if time.monotonic() - began >= seconds else None
+    Args:
+        file: that keeps the count.
+        limit: None: it goes on.
+    """
 
-    return reached
+    def __init__(self, file: Path, limit: float | None = None) -> None:
+        self._file, self._limit = file, limit
+        self._before = json.loads(file.read_text("utf-8")) if file.exists() else 0.0
+        self._began = time.process_time()
 
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return self._before + time.process_time() - self._began
 
-def way_of(name: str, made: TrainingResult) -> Way:
-    """What a training has come to."""
-    result = made.result
-    seconds = result.seconds + result.preparation_seconds
-    return Way(name, made.version, seconds, result.steps, result.best_step)
+    def __call__(self, _report: StepReport) -> str | None:
+        """After each step."""
+        write_json(self._file, self.seconds)
+        is_over = self._limit is not None and self.seconds >= self._limit
+        return "the time is over" if is_over else None
 
 
 def measure(name: str, folder: Path, terminal: Terminal, *, quick: bool) -> dict[str, Any]:
     """Train all ways of a job, then compare them on its holdout."""
-    made = make(name, folder, terminal)
-    path = made.root / CONFIG_FILE
+    root = make(name, folder, terminal).root
+    path = root / CONFIG_FILE
     kept = folder / f"{name}.yaml"  # as it was before a run that was stopped had changed it
     if not kept.exists():
         write_atomic(kept, edit(path.read_text("utf-8"), SETTINGS | (QUICK if quick else {})))
     text = kept.read_text("utf-8")
 
-    def train(settings: Mapping[str, object], seconds: float | None = None) -> TrainingResult:
+    def train(way: str, settings: Mapping[str, object], limit: float | None = None) -> Way:
         write_atomic(path, edit(text, settings))
-        stop = None if seconds is None else until(seconds)
-        return open_project(made.root).train(terminal, stop_when=stop)
+        done = folder / f"{name}.{way}.json"
+        if not done.exists():
+            clock = ProcessorClock(folder / f"{name}.{way}.seconds", limit)
+            made = open_project(root).train(terminal, stop_when=clock)
+            epochs, result = int(made.settings["epochs"]), made.result
+            found = Way(way, made.version, clock.seconds, epochs, result.steps, result.best_step)
+            write_json(done, asdict(found))
+        return Way(**json.loads(done.read_text("utf-8")))
 
-    first = train({})
-    ways = [way_of(SUPERVISED, first)]
-    epochs = {"fine_tune.epochs": 2 * int(first.settings["epochs"])}
-    ways.append(way_of(LONGER, train(epochs)))
-    ways.append(way_of(REINFORCED, train({"fine_tune.method": "reinforcement"}, ways[0].seconds)))
+    first = train(SUPERVISED, {})
+    ways = [first, train(LONGER, {"fine_tune.epochs": 2 * first.epochs})]
+    then = train(REINFORCED, {"fine_tune.method": "reinforcement"}, first.seconds)
+    ways.append(replace(then, seconds=first.seconds + then.seconds))
     write_atomic(path, text)
-    result = compare(open_project(made.root), ways, terminal)
+    result = compare(open_project(root), ways, terminal)
     return {"job": name, "ways": [asdict(way) for way in ways], "result": result}
 
 
@@ -159,9 +173,10 @@ def write_page(folder: Path) -> None:
     found = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
     head = (
         f"From the `{SUPERVISED}` version, `{REINFORCED}` learned from the job's primary grader "
-        f"for as long as that had taken; `{LONGER}` was trained with twice the epochs instead:",
+        f"in as much processor time as that had taken; `{LONGER}` was trained with twice the "
+        "epochs instead:",
         "",
-        "| job | version | minutes | steps, best | score | ahead of the supervised one |",
+        "| job | version | processor minutes | steps, best | score | ahead of the supervised one |",
         "|---|---|---|---|---|---|",
     )
     table = [*head, *(line for one in found for line in rows_of(one))]
@@ -169,8 +184,8 @@ def write_page(folder: Path) -> None:
     libraries = ", ".join(f"{n} {environment['packages'][n]}" for n in ("torch", "transformers"))
     note = (
         "Scores on the holdout and differences in points of 100, with their intervals; minutes "
-        "with those of the version that a training starts from; the best step is the one that was "
-        f"kept. {environment['processor']}, {environment['cores']} cores, nothing else running; "
+        "of one core, with those of the version that a training starts from; the best step is the "
+        f"one that was kept. {environment['processor']}, {environment['cores']} cores; "
         f"Python {environment['python']}, {libraries}"
     )
     write_block(BLOCK, "\n".join(table), note, PAGE)

@@ -35,7 +35,7 @@ def test_a_job_is_written_into_the_block_of_the_page(
     result["environment"] |= {"processor": "P", "cores": 2, "python": "3"}
     result["environment"]["packages"] = {"torch": "1", "transformers": "2"}
     ways = [
-        {"name": name, "version": "v", "seconds": seconds, "steps": 9, "best": 5}
+        {"name": name, "version": "v", "seconds": seconds, "epochs": 2, "steps": 9, "best": 5}
         for name, seconds in ((script.SUPERVISED, 60.0), (script.REINFORCED, 120.0))
     ]
     found = {"job": "snips", "ways": ways, "result": result}
@@ -53,3 +53,16 @@ def test_a_job_is_written_into_the_block_of_the_page(
     assert written.startswith(start)
     assert written.endswith(end[end.index("<!-- end -->") :])
     assert written.count(f"{first}\n{second}\n\nScores on the holdout") == 1
+
+
+def test_the_time_of_a_training_goes_on_after_it_was_stopped(script: Any, tmp_path: Path) -> None:
+    file = tmp_path / "way.seconds"
+    first = script.ProcessorClock(file)
+    while first.seconds < 0.05:
+        assert first(None) is None
+    counted = json.loads(file.read_text("utf-8"))
+    second = script.ProcessorClock(file, limit=counted + 0.05)
+    assert second(None) is None
+    while second.seconds < counted + 0.05:
+        pass
+    assert second(None) == "the time is over"
