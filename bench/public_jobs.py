@@ -307,7 +307,6 @@ JOBS: dict[str, Job] = {
         600,
         {
             "  - name: exact\n": f"  - name: style\n    settings: {json.dumps(STYLE)}\n",
-            "  split:": "  holdout_rows: 300\n  split:",
         },
     ),
     "xquad": Job(

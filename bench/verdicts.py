@@ -101,8 +101,7 @@ NOTES = {
     "rows, most often in `customer rating`, `priceRange` and `familyFriendly`, which sentences "
     "leave out or tell in other words than the record's.",
     "e2e-style": "Likeness to one sentence says little of whether all fields are told; the house "
-    "style (`style`) is kept by all but the prompt. 300 of the 630 test records were drawn: one "
-    "answer of `few-shot` takes half a minute. "
+    "style (`style`) is kept by all but the prompt. All 630 test records were measured. "
     "The right answer is the first sentence that people wrote of a record; the files have "
     "further ones.",
     "xquad": "A quoted sentence holds the fact more easily than a generated one does: of answers "
