@@ -197,16 +197,30 @@ def test_a_field_of_a_set_whose_values_are_spelled_in_several_ways_is_named() ->
 
 
 def test_cells_that_are_empty_or_no_number_as_in_all_other_rows_are_named() -> None:
-    said = [{"born": f"{n + 1}.3.2026", "kg": f"{n}", "kind": "dog"} for n in range(40)]
+    said = [{"born": f"3.4.{1980 + n}", "kg": f"{n}", "kind": "dog"} for n in range(40)]
     for one in said[10:13]:
         one["kg"] = "a dozen"
     said[4]["kg"], said[6]["kg"], said[8]["kind"] = "", "ca. 12", " "
     said[9]["born"] = "unknown"  # the others are dates, and no numbers
     examples = [Example.of(f"pet {n}", json.dumps(one), line=n) for n, one in enumerate(said)]
-    empty, other, kind = propose(examples, of_cells=True).warnings
+    born, empty, other, kind = propose(examples, of_cells=True).warnings
+    assert born.startswith("born is a date such as '3.4.1980' in 39 of 40 records, and written")
     assert empty.startswith("kg is empty in 1 of 40 records: line 4.")
     assert other.startswith("kg stays text: of 39 filled cells, 4 hold no number (lines 6, 10, 11,")
     assert kind.startswith("kind is empty in 1 of 40 records: line 8.")
+
+
+def test_dates_that_do_not_exist_or_are_written_otherwise_are_named() -> None:
+    said = [{"due": f"2026-11-{n + 1:02}", "paid": f"{n + 1}/9/2026"} for n in range(30)]
+    said[4]["due"], said[6]["due"], said[8]["due"] = "2026-11-31", "7.11.2026", "next week"
+    said[9]["paid"] = "9/24/2026"  # a day may stand after its month
+    examples = [Example.of(f"bill {n}", json.dumps(one), line=n) for n, one in enumerate(said)]
+    never, other = propose(examples).warnings
+    assert never.startswith("due holds 1 date that does not exist, such as '2026-11-31': line 4.")
+    assert other.startswith(
+        "due is a date such as '2026-11-01' in 28 of 30 records, and written otherwise in 2, such "
+        "as '7.11.2026': lines 6, 8."
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
 from typing import Any
 
 from assay.data.contents import quote_label
@@ -22,6 +24,8 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 """A comma that may part thousands."""
 _CODE = re.compile(r"[+-]?\d[\d.]*(?:[eE][+-]?\d+)?")
 """What is no number though it looks like one, such as 007, or the version 1.10 beside 1.1."""
+_DATE = re.compile(r"\d{4}([-./])\d\d?\1\d\d?|\d\d?([-./])\d\d?\2\d{4}", re.ASCII)
+"""As 2026-11-30 or 30.11.2026."""
 MOST_NAMED = 10
 """Lines that a warning names."""
 _WORDS = {bool: "true or false", str: "text", list: "a list", dict: "a record"}
@@ -34,7 +38,7 @@ def warn_of_fields(
     records: Records, schema: Mapping[str, Any], *, of_cells: bool = False
 ) -> list[str]:
     """A sentence for each field that only a few records lack, leave empty or write as another kind
-    of value, or that spells one value in several ways.
+    of value, that spells one value in several ways, or holds dates that do not exist.
 
     Args:
         schema: that all records fit.
@@ -50,6 +54,7 @@ def warn_of_fields(
         if of_cells:
             found += _no_number(name, records)
         found += _spelled(name, records)
+        found += _dated(name, records)
     return found
 
 
@@ -148,6 +153,48 @@ def _spelled(name: str, records: Records) -> Iterator[str]:
             f"In {name} a value is spelled in several ways: {said}. An answer "
             "in another spelling counts as wrong; use one of them, and bring the file again."
         )
+
+
+def _dated(name: str, records: Records) -> Iterator[str]:
+    """Dates that do not exist, and values that are not written as the other dates of the field."""
+    cells = [(line, text.strip()) for line, text in _texts(name, records) if text.strip()]
+    dates = [(line, cell) for line, cell in cells if _DATE.fullmatch(cell)]
+    if not dates or len(dates) < (1 - RARELY_OTHER) * len(cells):
+        return
+    never = [(line, cell) for line, cell in dates if not _exists(cell)]
+    if never:
+        yield (
+            f"{name} holds {say_count(len(never), 'date that does', 'dates that do')} not exist, "
+            f"such as {quote_label(never[0][1])}: {_named([line for line, _ in never])}. Correct "
+            "these cells, and bring the file again."
+        )
+    usual, count = Counter(_form(cell) for _, cell in dates).most_common(1)[0]
+    others = [(line, cell) for line, cell in cells if _form(cell) != usual]
+    if 0 < len(others) <= RARELY_OTHER * len(cells):
+        such = quote_label(next(cell for _, cell in dates if _form(cell) == usual))
+        yield (
+            f"{name} is a date such as {such} in {count:,} of {len(cells):,} records, and written "
+            f"otherwise in {len(others):,}, such as {quote_label(others[0][1])}: "
+            f"{_named([line for line, _ in others])}. An answer in another form counts as wrong; "
+            "write them alike, and bring the file again."
+        )
+
+
+def _form(cell: str) -> str:
+    """Equal for two dates with the year at the same place and the same marks between."""
+    return re.sub(r"\d{4}", "Y", re.sub(r"(?<!\d)\d\d?(?!\d)", "d", cell))
+
+
+def _exists(cell: str) -> bool:
+    """Whether one of the ways to read a date names a day; a day may stand before its month or
+    after it."""
+    first, second, third = map(int, re.split(r"[-./]", cell))
+    year, one, other = (first, second, third) if first > 31 else (third, second, first)
+    for month, day in ((one, other), (other, one)):
+        with suppress(ValueError):
+            date(year, month, day)
+            return True
+    return False
 
 
 def describe_other_kinds(
