@@ -288,7 +288,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"no row of upload\.jsonl|no row of this file") as caught:
         row_edits.add(workspace, wrong, "upload.jsonl")
     assert caught.value.where == "upload.jsonl"
-    assert caught.value.what.endswith("1 × an output that is not one of the labels.")
+    assert caught.value.what.endswith("an output that is not one of the labels (1).")
     wider = CONFIG.replace("label 2]", "label 2, labl 1]")
     (tmp_path / "assay.yaml").write_text(wider)
     project_of(workspace).split()

@@ -272,7 +272,7 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     expect(
         page.get_by_text(re.compile(r"corrections? (was|were) saved in data/traces-"))
     ).to_be_visible(timeout=60_000)
-    why = "Why: 1 × the output is not a record written as JSON. They are in data/traces-"
+    why = "Why: the output is not a record written as JSON (1). They are in data/traces-"
     expect(page.get_by_text(why)).to_be_visible()
     waiting = page.get_by_text("Nothing is trained on them before they are added")
     page.reload()  # until they are added the page offers it

@@ -76,8 +76,8 @@ def test_a_system_prompt_that_is_too_long_is_named_behind_the_corrections() -> N
     counts = {"empty-input": 1, "few-rows": 1, "prompt-too-long": 3}
     written = ExportedExamples(None, 0, 4, "/folder/data/a.rejected.jsonl", counts, None, 0)
     said = (
-        "1 × there is no text to answer; 3 × the project's system prompt leaves no room for an "
-        "input. They are in data/a.rejected.jsonl."
+        "the project's system prompt leaves no room for an input (3); there is no text to answer "
+        "(1). They are in data/a.rejected.jsonl."
     )
     assert describe_rejected(written) == said
     prompt = "the prompt has 9,001 tokens. Shorten it."

@@ -19,7 +19,7 @@ from assay.chat.template import Template
 from assay.config import Config
 from assay.data.contents import quote_label
 from assay.data.dialogues import keep_dialogues_whole
-from assay.data.gather import ExampleSource, GatheredExamples, name_causes
+from assay.data.gather import ExampleSource, GatheredExamples
 from assay.data.locked import (
     changes_of_holdout,
     drawing_settings,
@@ -39,6 +39,7 @@ from assay.data.partition import (
     take_share,
     with_groups,
 )
+from assay.data.problems import name_causes
 from assay.data.quarantine import separate
 from assay.data.read import detect
 from assay.data.split import (

@@ -14,30 +14,16 @@ from assay.data.checks import CheckReport, check
 from assay.data.formats.hub import PREFIX
 from assay.data.normal import normalise
 from assay.data.partition import merge_liked
-from assay.data.problems import CODES, OF_THE_FILE, explain_row
+from assay.data.problems import OF_THE_FILE, explain_row, name_causes
 from assay.data.read import CONTAINER_FORMATS, detect
 from assay.errors import DataError, Step
 from assay.example import Example, json_sha256
 from assay.progress import Progress
-from assay.quantities import say_count
 from assay.store.files import sha256_file
 
-_CAUSES_TOLD = 3
 _LINES_TOLD = 5
 """Rows of a new holdout's file of which is said what is wrong with them."""
 _RULES = 2  # raised when the same files would be divided otherwise; part of a split's key
-
-
-def name_causes(problems: Mapping[str, int]) -> str:
-    """What rejects rows, the most frequent causes first; `problems` counts them by code."""
-    causes = [
-        f"{CODES[code][1]} ({count})"
-        for code, count in Counter(problems).most_common()
-        if CODES[code][0] == "error" and code not in OF_THE_FILE
-    ]
-    more = len(causes) - _CAUSES_TOLD
-    told = [say_count(more, "other cause")] if more > 0 else []
-    return "; ".join([*causes[:_CAUSES_TOLD], *told])
 
 
 @dataclass(slots=True)

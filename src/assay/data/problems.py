@@ -7,6 +7,7 @@ codes; docs/data.md and docs/reference are checked against it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -130,6 +131,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     ),
 }
 
+_CAUSES_TOLD = 3
 OF_THE_FILE = frozenset(
     (
         "no-rows",
@@ -184,6 +186,18 @@ def describe_repeated(counts: Mapping[str, int], near: int) -> str:
     with_other = f" ({which}with another output)" if other else ""
     rows_have = say_count(same, "row has", "rows have")
     return f"{rows_have} the input of an earlier row{with_other}, {near:,} nearly."
+
+
+def name_causes(counts: Mapping[str, int]) -> str:
+    """What rejects rows, the most frequent causes first; `counts` is of problems, by code."""
+    causes = [
+        f"{CODES[code][1]} ({count:,})"
+        for code, count in Counter(counts).most_common()
+        if CODES[code][0] == "error" and code not in OF_THE_FILE
+    ]
+    more = len(causes) - _CAUSES_TOLD
+    told = [say_count(more, "other cause")] if more > 0 else []
+    return "; ".join([*causes[:_CAUSES_TOLD], *told])
 
 
 def problem(

@@ -27,7 +27,7 @@ from assay.models.catalogue import CATALOGUE, CatalogueEntry
 from assay.models.encoder_folder import Wanted, check_wanted, kind_of, lacks_modules
 from assay.models.trust import check_folder, weight_files
 from assay.progress import SILENT, Progress
-from assay.store.files import new_folder, sha256_file, write_json
+from assay.store.files import new_folder, sha256_file, stamp_of, write_json
 
 RECORD = "assay.json"
 _SPARE_BYTES = 50_000_000
@@ -347,9 +347,8 @@ def folder_sha256(folder: Path, cache: Path, without: str) -> str:
 
 def remembered_sha256(path: Path, cache: Path) -> str:
     """Sha256 (hex) of a file; computed again only when its path, time or size has changed."""
-    stat = path.stat()
     place = str(path.resolve())
-    key = [place, stat.st_mtime_ns, stat.st_size]
+    key = [place, *stamp_of(path)]
     memo = cache / "hashes" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
     try:
         known = json_reader.read(memo.read_text(encoding="utf-8"))

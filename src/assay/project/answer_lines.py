@@ -20,6 +20,7 @@ from assay.data.formats.hub import PREFIX
 from assay.data.read import detect, read
 from assay.errors import AssayError
 from assay.project.workspace import Workspace, project_of
+from assay.store.files import stamp_of
 
 Said = tuple[str, str]
 """Input and output of an example."""
@@ -34,10 +35,9 @@ def with_present_lines(workspace: Workspace, rows: Sequence[AnswerRow]) -> tuple
         if name.startswith(PREFIX):
             return tuple(rows)
         file = file_of(name, workspace.root)
-        found, wanted = file.stat(), frozenset(_said(row.input, row.reference) for row in rows)
+        stamp, wanted = stamp_of(file), frozenset(_said(row.input, row.reference) for row in rows)
         columns = None if data.columns is None else data.columns.model_dump_json()
-        changed = found.st_mtime_ns, found.st_size
-        lines = _lines(file, changed, data.format, columns, wanted)
+        lines = _lines(file, stamp, data.format, columns, wanted)
     except (AssayError, OSError):
         return tuple(rows)
     return tuple(row.model_copy(update={"line": _line(row, lines)}) for row in rows)

@@ -27,7 +27,7 @@ from assay.data.formats.objects import record_of
 from assay.data.formats.record import json_text, text_of
 from assay.data.inspection import inspect_file
 from assay.data.normal import key64, normalise
-from assay.data.problems import CODES, OF_THE_FILE, problem
+from assay.data.problems import name_causes, problem
 from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
 from assay.data.record_mask import RecordMask, read_record
 from assay.data.rewrite import find_unwritable
@@ -215,13 +215,8 @@ def _check(
         with (Path(name) / REJECTED_FILE).open(encoding="utf-8") as lines:
             rejected = [json_reader.read(line) for line in islice(lines, MOST_TOLD)]
     if not kept:
-        whys = [
-            f"{count:,} × {CODES[code][1]}"
-            for code, count in report.counts.items()
-            if CODES[code][0] == "error" and code not in OF_THE_FILE
-        ]
         raise DataError(
-            f"no row of this file can be added: {'; '.join(whys)}.",
+            f"no row of this file can be added: {name_causes(report.counts)}.",
             where=str(file),
             fix=f"Correct the rows; see {Step.CHECK_FILE}.",
         )

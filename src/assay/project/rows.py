@@ -42,7 +42,7 @@ from assay.project.row_files import (
     texts_of,
 )
 from assay.project.workspace import Workspace, project_of
-from assay.store.files import new_folder, write_atomic_lines
+from assay.store.files import new_folder, stamp_of, write_atomic_lines
 
 Part = Literal["train", "validation", "undivided", "rejected"]
 PARTS: tuple[Part, ...] = ("train", "validation", "undivided", "rejected")
@@ -322,10 +322,10 @@ def open_undivided(workspace: Workspace, why: DataError, progress: Progress = SI
     if has_split(project.split_folder):
         raise why
     try:
-        at = data_file(workspace).stat()
+        stamp = stamp_of(data_file(workspace))
     except OSError:
         raise why from None  # gone meanwhile, perhaps with its folder
-    key = (workspace.root, at.st_mtime_ns, at.st_size, project.text)
+    key = (workspace.root, *stamp, project.text)
     with _opening, TemporaryDirectory() as name:
         if (known := _undivided.get(key)) is not None:
             return known

@@ -269,6 +269,16 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def stamp_of(file: Path) -> tuple[int, int]:
+    """What changes with a file: when it was written, in nanoseconds, and its bytes.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
+
+
 def folder_bytes(folder: Path, *, besides: str | None = None) -> int:
     """Bytes of all files under a folder, which others may change meanwhile.
 

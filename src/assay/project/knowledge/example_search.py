@@ -24,6 +24,7 @@ from assay.project.knowledge.row_search import DocumentMatches, RowTexts
 from assay.project.project import Project
 from assay.project.recent_results import RecentResults
 from assay.project.workspace import Workspace
+from assay.store.files import stamp_of
 
 MOST_ROWS = 20_000
 """Of a file, its first ones, that are looked at."""
@@ -86,8 +87,7 @@ def _choose_inputs(project: Project) -> tuple[str, ...]:
     data = project.config.data
     addresses = [address_of(project.root, name) for name in (data.file, data.validation) if name]
     files = [one for one in addresses if isinstance(one, Path) and split_sheet(one)[0].is_file()]
-    found = [split_sheet(one)[0].stat() for one in files]
-    stamps = tuple((one.st_mtime_ns, one.st_size) for one in found)
+    stamps = tuple(stamp_of(split_sheet(one)[0]) for one in files)
     columns = None if data.columns is None else data.columns.model_dump_json()
     return _INPUTS.find(
         (tuple(files), stamps, data.format, columns),

@@ -6,7 +6,6 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -21,7 +20,7 @@ from assay.release import saved_corrections
 from assay.release.examples import ExportedExamples
 from assay.release.saved_corrections import CorrectionGroup, name_file
 from assay.release.traces import Trace
-from assay.store.files import write_atomic
+from assay.store.files import stamp_of, write_atomic
 
 SAVE_LOCK = "corrections.lock"
 
@@ -178,16 +177,9 @@ def _read_state(workspace: Workspace, name: str, group: CorrectionGroup) -> _For
     file = None if group.file is None else workspace.root / group.file
     if file is not None and not file.is_file():
         file = None
-    stamps = tuple(_stamps(data_file(workspace), file))
+    stamps = tuple(stamp_of(one) for one in (data_file(workspace), file) if one is not None)
     settings = project_of(workspace).text
     return _ForecastKey(workspace.root, name, settings, group, file, stamps)
-
-
-def _stamps(*files: Path | None) -> Iterator[tuple[int, int]]:
-    for file in files:
-        if file is not None:
-            at = file.stat()
-            yield at.st_mtime_ns, at.st_size
 
 
 def _forecast(workspace: Workspace, state: _ForecastKey) -> UnaddedCorrections | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from assay.data.problems import CODES
+from assay.data.problems import name_causes
 from assay.project import row_edits
 from assay.project.addition import Addition
 from assay.project.releases import corrections
@@ -100,12 +100,8 @@ class CorrectionAdditions:
 
 def describe_rejected(written: ExportedExamples) -> str:
     """Why corrections could not be used, as far as errors are counted, and where they are."""
-    whys = "; ".join(
-        f"{count:,} × {CODES[code][1]}"
-        for code, count in written.counts.items()
-        if CODES[code][0] == "error"
-    )
-    where = f"{whys}. They are in data/{Path(written.rejected_file or '').name}."
+    file = Path(written.rejected_file or "").name
+    where = f"{name_causes(written.counts)}. They are in data/{file}."
     return f"{where} {stand_alone(written.prompt or '')}".rstrip()
 
 
