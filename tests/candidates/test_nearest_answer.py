@@ -17,7 +17,7 @@ from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Context
 from assay.candidates.shared import extraction
 from assay.errors import AssayError
-from assay.example import Example
+from assay.example import Example, Message
 from assay.generate import extraction as fields
 from assay.generate import nearest
 
@@ -85,12 +85,26 @@ def test_it_abstains_where_validation_says_so(tmp_path: Path) -> None:
     assert min(probability[:16]) > 0.5 > max(probability[16:])
 
 
-def test_what_was_never_right_is_withheld_though_nothing_is_gained(tmp_path: Path) -> None:
-    made = context(tmp_path, 12)  # no sentence to abstain with: the empty answer scores 0
+@pytest.mark.parametrize("sentence", ["Ask us.", ""])
+def test_what_was_never_right_gives_way_to_a_sentence_not_to_nothing(
+    tmp_path: Path, sentence: str
+) -> None:
+    knowledge = {"knowledge": {"paths": ["docs"], "abstain": sentence}} if sentence else {}
+    made = context(tmp_path, 12, **knowledge)
     built = registry.build("nearest-answer", made)
     answers = [answer.text for answer in made.measure(built.agent).answers]
-    assert answers[16:] == [""] * 12
+    assert {answer == sentence for answer in answers[16:]} == {bool(sentence)}
     assert sum(built.scores) == 16
+
+
+def test_where_no_answer_is_right_none_is_withheld(tmp_path: Path) -> None:
+    made = context(tmp_path, 12, knowledge={"paths": ["docs"], "abstain": "Ask us."})
+    wrong = tuple(
+        replace(row, messages=(*row.messages[:-1], Message("assistant", "none of them")))
+        for row in made.validation
+    )
+    built = registry.build("nearest-answer", replace(made, validation=wrong))
+    assert [trial.setting for trial in built.tried if trial.chosen] == ["always"]
 
 
 def test_a_threshold_needs_rows_below_it(tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ def test_nothing_answered_yet_is_no_empty_bar() -> None:
         told = {**(JOB.progress or {}), "share": 0.9}
         assert job_share(replace(JOB, status=status, progress=told)) == 0.9
     assert "first" not in describe_job(later)
+    told = {**(JOB.progress or {}), "done": 6.5, "share": 0.1}
+    running = replace(JOB, taken=datetime.now(UTC) - timedelta(minutes=5), progress=told)
+    assert "so far · about 63 min left" in describe_job(running)
+    assert "left" not in describe_job(later)  # of one task among several, nobody knows
 
 
 @pytest.mark.parametrize("kind", ["compare", *rescue.WORKS])

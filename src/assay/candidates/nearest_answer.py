@@ -38,7 +38,8 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 SPEC = CandidateSpec(
     title="most similar answer",
-    explanation="Looks up the most similar example and gives its answer. Nothing is generated.",
+    explanation="Looks up the most similar example and gives its answer, or none where no example "
+    "is similar enough. Nothing is generated.",
     family="fitted",
     answers_from_rows=True,
     estimate=estimate,
@@ -50,8 +51,9 @@ def build(context: Context) -> Candidate:
     """Answer by the nearest row of train; the threshold below which it abstains is chosen.
 
     What is said then is `knowledge.abstain`, or nothing where there is none: an empty answer, which
-    is scored like any other. Thresholds are tried where enough of validation lies below them; of
-    equally good ones the highest is taken, since all that it withholds was wrong.
+    is scored like any other. Thresholds are tried where enough of validation lies below them. Of
+    equally good ones the highest is taken, since all that it withholds was wrong; without a
+    sentence to say instead, or where no answer was ever right, the lowest, which says most.
 
     Raises:
         AssayError: there are no rows to look up.
@@ -75,7 +77,8 @@ def build(context: Context) -> Candidate:
     cuts = [-1.0, *_thresholds(likeness)]
     scores = [np.where(likeness < cut, silent, right) for cut in cuts]
     means = [float(score.mean()) if len(score) else 0.0 for score in scores]
-    best = max(range(len(cuts)), key=lambda i: (means[i], cuts[i]))
+    prefers_silence = bool(abstention) and max(means) > 0
+    best = max(range(len(cuts)), key=lambda i: (means[i], cuts[i] if prefers_silence else -cuts[i]))
     answers, numbers = distinct([row.output for row in rows])
     model = NearestModel(
         embedder=embedder,

@@ -138,6 +138,7 @@ def compare(
     """Compare all candidates on the locked holdout and recommend one."""
     from assay import project
     from assay.compare.report.terminal import print_result
+    from assay.project import queued_comparisons
     from assay.project.comparison import Comparison
     from assay.project.forecast import Forecast, measure_pace
 
@@ -151,6 +152,8 @@ def compare(
     opened = project.open(folder)
     set_place(opened, on, workers=workers)
     set_rollout(opened, rollout, tools)
+    if said := queued_comparisons.describe_alive(opened.store, opened.root):
+        terminal.say(said)
     earlier = project.EarlierRun(terminal, opened)
     estimate = None if json else earlier.left_of(opened.estimate(pace=measure_pace()))
     if estimate is not None:

@@ -115,12 +115,12 @@ def curve(
     ]
     _train_ahead(name, [point for repeats in points for point in repeats])
     per_example: list[list[list[float]]] = [[] for _ in sizes]
-    with bench.progress.task(f"curve of {name}", len(sizes) * REPEATS, "points") as bar:
+    with bench.progress.task("learning curve", REPEATS * sum(sizes), "rows") as bar:
         for size, repeats, measured in zip(sizes, points, per_example, strict=True):
             for point in repeats:
                 scores = point.scores()
                 measured.append(scores)
-                bar.advance(rows=size, score=sum(scores) / len(scores))
+                bar.advance(size, score=sum(scores) / len(scores))
     tables = [np.array(repeats) for repeats in per_example]
     test = backtest(sizes, tables)
     return LearningCurve(

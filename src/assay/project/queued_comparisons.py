@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 
 from assay.compare.holdout import LoggedOpening
 from assay.jobs import queue
-from assay.store.store import Store
+from assay.store.store import Store, owner_of
 
 COMPARE = "compare"
 """Kind of the jobs that compare."""
@@ -20,6 +21,18 @@ def taken_holdouts(store: Store, project: str) -> set[str]:
     """What the holdouts are locked with that a project's comparisons are going to open."""
     alive = (job for job in queue.jobs(store, project, (COMPARE,)) if job.status not in queue.OVER)
     return {job.payload[HOLDOUT] for job in alive if HOLDOUT in job.payload}
+
+
+def describe_alive(store: Store, root: Path) -> str | None:
+    """That a comparison of a folder waits or runs, for whoever starts one beside it."""
+    for job in queue.jobs(store, owner_of(store, root), (COMPARE,)):
+        if job.status not in queue.OVER:
+            return (
+                f"A comparison of this project is {job.status} already ({job.id}). This one runs "
+                "beside it, and opens the holdout once more: each later opening has to show a "
+                "larger difference. Until “Plan written”, Ctrl-C stops this one without an opening."
+            )
+    return None
 
 
 def may_open(store: Store, project: str, log: Iterable[LoggedOpening]) -> bool:

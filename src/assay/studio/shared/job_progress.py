@@ -17,6 +17,7 @@ from assay.errors import on_page
 from assay.jobs import queue
 from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import OVER, Job
+from assay.progress import format_duration as say_duration
 from assay.project import jobs
 from assay.project.jobs import imported_traces, rescue
 from assay.studio import widgets as w
@@ -27,6 +28,8 @@ from assay.studio.words import format_clock, stand_alone
 LOOK_EVERY_S = 0.7
 LOOK_AGAIN_S = 5.0
 """At what goes on beside the page."""
+LEAST_SHARE, LEAST_S = 0.05, 20.0
+"""Of a job that is done, and for so long, before it tells how long it will still take."""
 SHOWN_EVENTS = 8
 STATES = {
     "queued": ("Waiting", ""),
@@ -96,15 +99,31 @@ def format_duration(job: Job) -> str:
     """How long workers have had a job: while it is paused or waits, no time is counted."""
     if job.started is None:
         return "not started"
-    seconds = int(job.worked_s)
-    if job.status == "running" or job.taken is None:  # before this was kept, the whole time counts
-        begun = job.taken or job.started
-        seconds += int(((job.ended or datetime.now(UTC)) - begun).total_seconds())
+    seconds = int(_worked_seconds(job))
     hours, rest = divmod(max(0, seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def _worked_seconds(job: Job) -> float:
+    if job.started is None or (job.status != "running" and job.taken is not None):
+        return job.worked_s
+    begun = job.taken or job.started  # before `taken` was kept, the whole time counts
+    return job.worked_s + ((job.ended or datetime.now(UTC)) - begun).total_seconds()
+
+
+def _describe_left(job: Job) -> str:
+    """How long it will still take, going by what it has done; "" where that tells too little.
+
+    Of jobs of several tasks only those tell that say which share of the whole is done.
+    """
+    is_whole = "share" in (job.progress or {}) or job.kind == "curve"
+    share, seconds = job_share(job) or 0.0, _worked_seconds(job)
+    if not is_whole or not LEAST_SHARE <= share < 1 or seconds < LEAST_S:
+        return ""
+    return f" · about {say_duration(seconds * (1 - share) / share)} left"
 
 
 def possible_wishes(context: PageContext, job: Job) -> set[Wish]:
@@ -302,18 +321,19 @@ def describe_job(job: Job) -> str:
         return job_error(job)
     if job.status == "paused":
         return "Paused. What it has done so far is kept; Resume goes on from there."
-    progress = job.progress or {}
+    state = job.progress or {}
     if job.status != "running":
         return f"{format_duration(job)}."
-    if not progress.get("label"):
+    if not state.get("label"):
         return f"Starting · {format_duration(job)} so far"
-    done, total = progress.get("done") or 0, progress.get("total")
+    done, total = state.get("done") or 0, state.get("total")
     count = f"{done:,.0f} of {total:,.0f}" if total else f"{done:,.0f}"
-    said = plain_line(str(progress["label"]))
+    said = plain_line(str(state["label"]))
     label = said[:1].upper() + said[1:]
-    since = f"{count} {progress['unit']} · {format_duration(job)} so far"
+    since = f"{count} {state['unit']} · {format_duration(job)} so far"
     # Requests are answered in batches, the longest first, and counted when a batch is done.
-    slow = not done and progress["unit"] == "requests"
+    slow = not done and state["unit"] == "requests"
+    since += _describe_left(job)
     return f"{label}: {since}{'; the first answers take longest' if slow else ''}"
 
 

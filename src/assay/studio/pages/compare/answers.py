@@ -21,6 +21,7 @@ from assay.project.comparisons import RIGHT, Which
 from assay.quantities import say_count
 from assay.studio import widgets as w
 from assay.studio.session import LatestRequest, PageContext
+from assay.studio.shared.chat import EMPTY
 from assay.studio.shared.grading import (
     explain_grading,
     explain_length,
@@ -179,6 +180,8 @@ def _show_answer(
     with ui.element("div").classes("answer"):
         label = name if score is None else f"{name} · {100 * score:.0f}"
         w.text(label if why is None else f"{label} ({why})", "soft note", "div")
+        if score is not None and not (answer.content.strip() or answer.tool_calls):
+            w.text(EMPTY, "soft note", "div")
         for style, content, right in (
             ("pre", answer.content, reference.content),
             ("calls", _say_calls(answer), _say_calls(reference)),
