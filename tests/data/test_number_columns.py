@@ -16,8 +16,9 @@ from assay.config import Columns
 from assay.config.project import parsed_config
 from assay.data.formats.record import number_of
 from assay.data.number_columns import with_numbers
-from assay.data.propose import ENUM_COUNT, propose
+from assay.data.propose import propose
 from assay.data.read import Row, read
+from assay.data.record_fields import ENUM_COUNT
 
 NAMES = ("mail", "plant", "quantity", "price", "week", "code", "day", "size")
 ROWS: list[tuple[Any, ...]] = [

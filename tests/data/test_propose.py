@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.config.project import parsed_config
-from assay.data.propose import ENUM_COUNT, infer_schema, open_sets, propose, propose_judgement
+from assay.data.propose import infer_schema, open_sets, propose, propose_judgement
+from assay.data.record_fields import ENUM_COUNT
 from assay.evaluate.graders import check_graders
 from assay.example import Example, Message
 from assay.project.start.init import Choices, draft, yaml_text
@@ -208,6 +209,16 @@ def test_cells_that_are_empty_or_no_number_as_in_all_other_rows_are_named() -> N
     assert empty.startswith("kg is empty in 1 of 40 records: line 4.")
     assert other.startswith("kg stays text: of 39 filled cells, 4 hold no number (lines 6, 10, 11,")
     assert kind.startswith("kind is empty in 1 of 40 records: line 8.")
+
+
+def test_values_that_alone_prevent_a_closed_list_are_named() -> None:
+    said = [{"damage": ("dent", "scratch", "none")[n % 3], "note": f"n{n}"} for n in range(60)]
+    said[7]["damage"] = said[9]["damage"] = "scratches"
+    examples = [Example.of(f"parcel {n}", json.dumps(one), line=n) for n, one in enumerate(said)]
+    (damage,) = propose(examples).warnings
+    assert damage.startswith(
+        "damage has 3 values in at least 5 records each, and rarely others: 'scratches' (lines 7, 9"
+    )
 
 
 def test_dates_that_do_not_exist_or_are_written_otherwise_are_named() -> None:

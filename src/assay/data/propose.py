@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from assay import json_reader
 from assay.config import GraderSpec, TaskKind, join_names, labels_in
-from assay.data.record_fields import warn_of_fields
+from assay.data.record_fields import ENUM_COUNT, MAX_ENUM, warn_of_fields
 from assay.data.statistics import count_labels
 from assay.errors import Step
 from assay.example import Example
@@ -21,9 +21,6 @@ from assay.quantities import say_count
 
 MAX_LABELS = 200
 MAX_LABEL_LENGTH = 80
-MAX_ENUM = 16
-ENUM_COUNT = 5
-"""A text field becomes a closed set only when each of its values was seen this often."""
 TRAINING_PROMPTS: dict[TaskKind, str] = {
     "label": "Classify the message.",
     "json": "Write the record of the message.",

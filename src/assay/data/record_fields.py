@@ -26,6 +26,8 @@ _CODE = re.compile(r"[+-]?\d[\d.]*(?:[eE][+-]?\d+)?")
 """What is no number though it looks like one, such as 007, or the version 1.10 beside 1.1."""
 _DATE = re.compile(r"\d{4}([-./])\d\d?\1\d\d?|\d\d?([-./])\d\d?\2\d{4}", re.ASCII)
 """As 2026-11-30 or 30.11.2026."""
+MAX_ENUM, ENUM_COUNT = 16, 5
+"""Values of a closed list, and how often each has to be seen."""
 MOST_NAMED = 10
 """Lines that a warning names."""
 _WORDS = {bool: "true or false", str: "text", list: "a list", dict: "a record"}
@@ -53,8 +55,10 @@ def warn_of_fields(
         found += _other(name, records)
         if of_cells:
             found += _no_number(name, records)
-        found += _spelled(name, records)
-        found += _dated(name, records)
+        of_values = [*_spelled(name, records), *_dated(name, records)]
+        if not of_values and "enum" not in schema["properties"][name]:
+            of_values += _nearly_closed(name, records)
+        found += of_values
     return found
 
 
@@ -152,6 +156,26 @@ def _spelled(name: str, records: Records) -> Iterator[str]:
         yield (
             f"In {name} a value is spelled in several ways: {said}. An answer "
             "in another spelling counts as wrong; use one of them, and bring the file again."
+        )
+
+
+def _nearly_closed(name: str, records: Records) -> Iterator[str]:
+    """Values that alone keep a field of text from having a closed list."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for line, text in _texts(name, records):
+        if text.strip():  # empty ones are told by themselves
+            places[text].append(line)
+    rare = {text: lines for text, lines in places.items() if len(lines) < ENUM_COUNT}
+    count, listed = sum(map(len, rare.values())), len(places) - len(rare)
+    if not (rare and 1 < listed <= MAX_ENUM) or len(places) > MAX_ENUM:
+        return
+    if count <= RARELY_MISSING * sum(map(len, places.values())):
+        values = ", ".join(map(quote_label, sorted(rare)))
+        yield (
+            f"{name} has {listed} values in at least {ENUM_COUNT} records each, and rarely others: "
+            f"{values} ({_named(sorted(line for lines in rare.values() for line in lines))}). So "
+            "there is no closed list of its values, and any text may be answered. If these are "
+            "mistakes, correct them and bring the file again."
         )
 
 
