@@ -18,7 +18,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from assay.store.store import Store
+from tests.services import missing
 
+POSTGRES = Path("/usr/lib/postgresql")
+"""Where Debian puts its versions."""
 _numbers = itertools.count(1)
 
 
@@ -49,16 +52,21 @@ def made_once() -> Iterator[None]:
         yield
 
 
+def postgres_binaries() -> Path:
+    """The folder of the newest PostgreSQL's programs."""
+    found = sorted(POSTGRES.glob("*/bin/initdb"))
+    if not found:
+        missing("no PostgreSQL here (Debian's package postgresql)")
+    return found[-1].parent
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The folder of the socket of a PostgreSQL server, which is the session's own."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.skip("no PostgreSQL here (Debian's package postgresql)")
     # Not below pytest's folder, which every session that begins closes to other users.
     with (
         tempfile.TemporaryDirectory(prefix="assay-postgres-") as folder,
-        postgres_server(found[-1].parent, Path(folder)) as server,
+        postgres_server(postgres_binaries(), Path(folder)) as server,
     ):
         yield server.socket
 
@@ -66,12 +74,9 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
     """A server that a test may stop and start."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.skip("no PostgreSQL here (Debian's package postgresql)")
     with (
         tempfile.TemporaryDirectory(prefix="assay-postgres-") as folder,
-        postgres_server(found[-1].parent, Path(folder)) as server,
+        postgres_server(postgres_binaries(), Path(folder)) as server,
     ):
         yield server
 

@@ -24,6 +24,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.services import missing
+
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
@@ -117,7 +119,7 @@ class S3Server:
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Host and port of moto's server."""
     if not MOTO.exists():
-        pytest.skip("no moto here (make .venv-moto/installed)")
+        missing("no moto here (make .venv-moto/installed)")
     log = tmp_path_factory.mktemp("moto") / "log"
     with log.open("wb") as output:
         command = [str(MOTO), "-I", "-c", _SERVE, "-H", "127.0.0.1", "-p", "0"]

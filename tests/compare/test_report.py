@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import math
 import re
-import shutil
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -868,19 +867,14 @@ def test_the_pairs_of_the_one_that_is_named_come_first_and_it_first_in_each(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
 def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
+    from tests.studio.browsing import chromium
 
     write(tmp_path)
     page_file = write_report(tmp_path)
     messages: list[str] = []
     requests: list[str] = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with chromium() as browser:
         page = browser.new_page()
         page.on("console", lambda message: messages.append(message.text))
         page.on("request", lambda request: requests.append(request.url))
@@ -896,7 +890,6 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         assert page.locator(".row:visible").count() == expected < before
         page.fill("#text", "no such text")
         assert page.locator(".row:visible").count() == 0
-        browser.close()
     assert messages == []
     assert requests == [page_file.as_uri()]
 

@@ -29,6 +29,7 @@ import pytest
 from tests.attacks.certificates import Authority
 from tests.generate.remote.provider import Reply, delta, streamed
 from tests.serve.two_servers import Pair, soon, two_servers
+from tests.services import missing
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
@@ -115,7 +116,7 @@ def programs() -> tuple[str, str]:
     path = f"{os.environ['PATH']}:/usr/sbin"
     haproxy, setpriv = (shutil.which(name, path=path) for name in ("haproxy", "setpriv"))
     if haproxy is None or setpriv is None:
-        pytest.skip("no HAProxy here (Debian's packages haproxy and util-linux)")
+        missing("no HAProxy here (Debian's packages haproxy and util-linux)")
     return haproxy, setpriv
 
 

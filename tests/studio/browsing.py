@@ -14,7 +14,6 @@ from subprocess import TimeoutExpired
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -25,6 +24,7 @@ from playwright.sync_api import (
 )
 
 from tests.preloaded import Preloaded
+from tests.services import missing
 from tests.studio import serving
 
 _END_FADING = """() => document.getAnimations()
@@ -90,7 +90,7 @@ def find_chromium() -> str:
     """Debian's."""
     found = shutil.which("chromium")
     if found is None:
-        pytest.skip("needs Debian's chromium")
+        missing("no chromium here (Debian's package chromium)")
     return found
 
 
