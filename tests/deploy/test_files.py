@@ -44,7 +44,7 @@ def test_the_dockerfile() -> None:
     assert set(re.findall(r"--[a-z-]+", command)) <= options()
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", "compose.state.yaml"])
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.single.yaml"])
 def test_the_compose_files(name: str) -> None:
     compose = YAML(typ="safe").load((DEPLOY / name).read_text())
     services = compose["services"]
@@ -62,7 +62,7 @@ def test_the_compose_files(name: str) -> None:
 def test_assay_takes_the_database_and_the_bucket_of_the_compose_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    compose = YAML(typ="safe").load((DEPLOY / "compose.state.yaml").read_text())
+    compose = YAML(typ="safe").load((DEPLOY / "compose.yaml").read_text())
     given = {key for one in compose["services"].values() for key in _passwords(one)}
     assert given == {"POSTGRES_PASSWORD", "S3_PASSWORD"}
     environment = compose["services"]["assay"]["environment"]
