@@ -6,7 +6,7 @@ What a request takes was measured on two real replicas (`bench/fleet_replicas.py
 simulation is checked: misses of its LRU cache against Che's approximation, and latencies against
 those that the two replicas showed: what they were asked is simulated again. A policy whose mean
 latency is more than 15 % off, and everything if misses are more than 1 % off, is not printed.
-`copies` was not asked of real replicas, and is printed where `bounded` is.
+`copies` was not asked of real replicas: it is printed where `bounded` is, and named so.
 Figures are of four seeds: the least and the greatest.
 """
 
@@ -54,7 +54,7 @@ NAMES = {
     "least": "fewest under way",
     "affinity": "by key",
     "bounded": "by key, with a bound",
-    "copies": "with a bound and copies",
+    "copies": "with a bound and copies (simulated only)",
 }
 
 
