@@ -39,7 +39,7 @@ from assay.place.ranks import (
 )
 from assay.place.ray import ranks as ray_ranks
 from assay.progress import SILENT
-from assay.train import estimate
+from assay.train import choices, estimate
 from assay.train.choices import Choices
 from assay.train.follow import RankTask, follower
 from assay.train.job import TrainingJob
@@ -48,6 +48,7 @@ from assay.train.objective import AnyObjective, TokenObjective, of_tokens
 from assay.train.preference import PairObjective
 from assay.train.ranks import add_figures, add_gradients, check_place, own_part, take_first
 from assay.train.sequences import TrainingSequence, Unit, alone, divisor
+from assay.train.shared_base import SharedBase
 from assay.train.step import step
 
 HOST = "127.0.0.1"
@@ -144,6 +145,30 @@ def test_a_rank_with_another_training_method_is_refused(tmp_path: Path) -> None:
     assert task.method is None
     with pytest.raises(ConfigError, match=r"sft: a machine .* another training method"):
         follower(replace(task, method="0" * 64))
+
+
+@pytest.mark.parametrize(("first", "own"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_a_rank_computes_in_the_number_format_that_the_first_has_chosen(
+    first: str, own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its own machine would choose another one."""
+    loaded = tiny_loaded()
+    job = TrainingJob(loaded, alone(rows(6)), alone(rows(4, seed=1)), SETTINGS, tmp_path)
+    monkeypatch.setattr(choices, "faster_format", lambda device: first)
+    task = RankTask.of(job, choices.choose(job), None)
+
+    computed = []
+
+    def note(*_: object) -> None:
+        lower = torch.is_autocast_enabled("cpu")
+        computed.append(str(torch.get_autocast_dtype("cpu") if lower else torch.float32))
+
+    loaded.model.get_decoder().register_forward_pre_hook(note)
+    monkeypatch.setattr(SharedBase, "load", lambda base: loaded)
+    monkeypatch.setattr(choices, "faster_format", lambda device: own)
+    follower(task)(Numbered(1, 2))
+    assert len(computed) >= 4  # two steps and a validation, of two epochs
+    assert {*computed} == {f"torch.{first}"}
 
 
 def test_a_rank_that_is_gone_is_noticed() -> None:
