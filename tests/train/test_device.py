@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from assay.config import FineTune
 from assay.train.device import numbers_kept
 from assay.train.loss import token_losses
 from assay.train.optimizer import optimizer_of, set_state, state_of
+from assay.train.selection import select_rows, sums_of_rows
 
 
 @pytest.mark.parametrize("where", ["cpu", "cuda:1"])
@@ -55,6 +57,7 @@ class _OnGpu(Tensor):
     """A tensor of the CPU that says it is on a GPU."""
 
     device = torch.device("cuda")
+    is_cuda = True
 
 
 @pytest.mark.parametrize(("kind", "asked"), [(Tensor, [128] * 17), (_OnGpu, [1024, 1024, 128])])
@@ -68,3 +71,39 @@ def test_a_gpu_is_given_more_positions_at_a_time(kind: type[Tensor], asked: list
 
     token_losses(head, torch.randn(2176, 5).as_subclass(kind), torch.zeros(2176, dtype=torch.long))
     assert found == asked
+
+
+class _Operations(TorchDispatchMode):
+    """Keeps the names of those that are computed, of backward passes as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__.strip("_"))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "ordered", "disordered"),
+    [(Tensor, "index_add", "index_put"), (_OnGpu, "index_put", "index_add")],
+)
+def test_rows_are_added_up_by_the_operation_that_keeps_an_order(
+    kind: type[Tensor], ordered: str, disordered: str
+) -> None:
+    """Of its device: on CUDA `index_add` adds in any order, on a CPU `index_put` does."""
+    where, numbers = torch.tensor([2, 0, 2, 2]), torch.tensor([1.0, 2.0, 4.0, 8.0])
+    hidden = torch.arange(6.0).reshape(3, 2).requires_grad_()
+    with _Operations() as selecting:
+        chosen = select_rows(hidden.as_subclass(kind), where)
+        (chosen.as_subclass(Tensor) * numbers[:, None]).sum().backward()
+    assert chosen.tolist() == [[4, 5], [0, 1], [4, 5], [4, 5]]
+    assert hidden.grad is not None
+    assert hidden.grad.tolist() == [[2, 2], [0, 0], [13, 13]]
+    with _Operations() as adding:
+        sums = sums_of_rows(numbers.as_subclass(kind), where, 3)
+    assert sums.tolist() == [2, 0, 13]
+    for found in (selecting, adding):
+        assert ordered in found.names
+        assert disordered not in found.names

@@ -17,6 +17,7 @@ import pytest
 import torch
 from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, train
 
+from assay.config import Place
 from assay.errors import DataError, ModelError, UsageError
 from assay.place.processes import OneProcess
 from assay.progress import Task
@@ -657,3 +658,9 @@ def test_the_place_is_told_whether_documents_are_learned(
 def test_stop_when_gives_a_reason_or_none(answer: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"stop_when returned {answer!r}.*neither None nor"):
         run(tmp_path, stop_when=lambda report: answer)
+
+
+def test_stop_when_is_refused_where_several_processes_train(tmp_path: Path) -> None:
+    """The others would not hear that rank 0 stops. Said before any of them is started."""
+    with pytest.raises(UsageError, match="stop_when is asked in one process"):
+        run(tmp_path, stop_when=lambda report: None, place=Place(on="ray", ranks=2))
