@@ -53,6 +53,7 @@ from assay.jobs.events import read_events
 from assay.models.embed import Embedder
 from assay.models.load import load
 from assay.models.versions import list_versions
+from assay.place.around_ray import ray_variables
 from assay.place.ray import ranks as ray_ranks
 from assay.place.ray import workers as ray_workers
 from assay.place.workers import Tell
@@ -138,7 +139,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(
-    model: Path, folder: Path, place: Place = RANKS, on_step: OnStep | None = None
+    model: Path,
+    folder: Path,
+    place: Place = RANKS,
+    on_step: OnStep | None = None,
+    progress: Progress = SILENT,
 ) -> TrainResult:
     """16 rows, 5 epochs of 4 steps; checkpoints after each epoch alone."""
     job = TrainingJob(
@@ -147,6 +152,7 @@ def run(
         alone(rows(6, seed=1)),
         RUN,
         folder,
+        progress,
         compute="float32",
         checkpoint_seconds=1e9,
         on_step=on_step,
@@ -171,6 +177,12 @@ def kill_with(kind: str, node: Node) -> None:
     """SIGKILL to all of a node, on which one of these processes is at work."""
     assert sum(command_of(process).startswith(kind) for process in node.processes()) == 1
     node.kill()
+
+
+def kill_the(kind: str) -> None:
+    """SIGKILL to the only process of this kind."""
+    (pid,) = [pid for pid, name in processes().items() if name.startswith(kind)]
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_two_ranks_train_what_one_process_trains_whatever_happens_to_them(
@@ -201,15 +213,25 @@ def test_two_ranks_train_what_one_process_trains_whatever_happens_to_them(
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-5)
 
-    # The node of a rank is killed in the third epoch: the same call goes on. Then Ctrl-C in the
-    # fourth, and the newest checkpoint is lost, too: the next call goes on from the one before it.
-    stopped = tmp_path / "stopped"
+    # The node of a rank is killed in the second epoch, in the third the process alone that has
+    # taken its place: the same call goes on, and does no step again. Then Ctrl-C in the fourth, and
+    # the newest checkpoint is lost, too: the next call goes on from the one before it.
+    stopped, steps, watcher = tmp_path / "stopped", list[int](), Watcher()
     acts = [
-        at(9, lambda: kill_with(RANK, node)),
+        lambda report: None if report.validation else steps.append(report.step),
+        at(6, lambda: kill_with(RANK, node)),
+        at(9, lambda: kill_the(RANK)),
         at(14, lambda: os.kill(os.getpid(), signal.SIGINT)),
     ]
     with pytest.raises(KeyboardInterrupt):
-        run(model, stopped, on_step=lambda report: [act(report) for act in acts] and None)
+        run(
+            model,
+            stopped,
+            on_step=lambda report: [act(report) for act in acts] and None,
+            progress=watcher,
+        )
+    assert steps == [*range(1, 15)]
+    assert sum("Going on from the last checkpoint" in line for line in watcher.lines) == 2
     assert sorted(path.name for path in (stopped / "checkpoints").iterdir())[-1].endswith("14")
     shutil.rmtree(stopped / "checkpoints" / "step-00000014")
     assert not any(name.startswith(RANK) for name in processes().values())
@@ -248,9 +270,27 @@ def test_a_stranger_without_the_clusters_token_is_refused(node: Node) -> None:
         assert ("AuthenticationError" in told.stderr) == refused
 
 
-def test_the_command_trains_on_ray(node: Node, tmp_path: Path) -> None:
-    made = small_project(tmp_path)
-    agree(made.root, "consent")
+def test_nothing_is_reported_to_those_who_make_ray(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was set before. Ray by itself reports nothing of a cluster that `ray.init` has
+    started, unless it is a nightly build: so both are looked at, what we set and what runs."""
+    from ray._common.usage.usage_lib import usage_stats_enabled
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    assert usage_stats_enabled()
+    with ray_variables():
+        assert not usage_stats_enabled()
+    children = psutil.Process().children(recursive=True)
+    (reporter,) = [one for one in children if "=UsageStatsHead" in command_of(one)]
+    for name, value in reporter.environ().items():
+        monkeypatch.setenv(name, value)
+    assert not usage_stats_enabled()
+
+
+def test_the_command_trains_on_ray(tmp_path: Path) -> None:
+    """Without a cluster: it starts one, of which nothing is left."""
+    made = small_project(tmp_path, edit={"epochs: 1": "epochs: 1\n  rows_per_step: 64"})
     asked = ["train", "--project", str(made.root), "--json"]
     for wrong, said in (
         (["--ranks", "2"], "--ranks needs Ray"),
@@ -262,9 +302,36 @@ def test_the_command_trains_on_ray(node: Node, tmp_path: Path) -> None:
         refused = CliRunner().invoke(app, [*asked, *wrong])
         assert isinstance(refused.exception, UsageError)
         assert said in str(refused.exception)
-    done = CliRunner().invoke(app, [*asked, "--on", "ray", "--ranks", "2"])
-    assert done.exit_code == 0, done.output
-    assert '"version"' in done.stdout
+    folders = set(Path("/tmp").glob("assay-ray-*"))
+    outside = {name: one for name, one in os.environ.items() if not name.startswith("RAY_")}
+    start = "from assay.cli.main import run; run()"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", start, *asked, "--on", "ray"],
+            env={**outside, "TMPDIR": str(tmp_path)},  # by which its processes are known
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        _, left = psutil.wait_procs(with_temporary_files_in(tmp_path), PATIENCE_S)
+    finally:
+        for process in with_temporary_files_in(tmp_path):
+            process.kill()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == 2
+    assert "Starting Ray on this machine for 2 processes." in done.stderr
+    assert left == []
+    assert set(Path("/tmp").glob("assay-ray-*")) <= folders
+
+
+def with_temporary_files_in(folder: Path) -> list[psutil.Process]:
+    """Processes whose TMPDIR it is."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended since, or is somebody else's
+            if process.environ().get("TMPDIR") == str(folder):
+                found.append(process)
+    return found
 
 
 def test_a_search_by_two_workers_is_that_of_one_process(
