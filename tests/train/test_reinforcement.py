@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tests.small import small_project
 from tests.train import graded
 
 from assay import project
-from assay.candidates.shared import reward_judge
+from assay.candidates.shared import reward_judge, tuning
 from assay.candidates.shared.training import TrainingSetup, train_version
+from assay.compare.report import html
+from assay.compare.report.terminal import print_result
 from assay.config import FineTune
 from assay.errors import AssayError, ConfigError, OutageError
 from assay.evaluate.measure import Bench
@@ -105,12 +109,12 @@ def test_what_is_kept_is_judged_by_what_was_measured(
 
 
 def test_where_nothing_can_be_learned_the_version_is_what_it_started_from(tmp_path: Path) -> None:
+    settings = _settings(steps=8, beta=0.0, evaluate_every=2).model_copy(update={"patience": 2})
     result = train_by_method(
-        graded.job(
-            tmp_path, _settings(steps=2, beta=0.0), reward=lambda _, texts: [1.0] * len(texts)
-        )
+        graded.job(tmp_path, settings, reward=lambda _, texts: [1.0] * len(texts))
     )
     assert result.best_step == 0
+    assert [point.step for point in result.rewards] == [0, 2, 4], "patience has ended it"
     kept = adapters.read(result.adapter)
     assert all(not value.any() for name, value in kept.items() if "lora_B" in name)
     said = " ".join(warnings_of(result.rewards, 0, "exact"))
@@ -139,8 +143,20 @@ def test_a_reinforced_version_is_compared_promoted_and_goes_on_from_the_supervis
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = small_project(tmp_path, edit=EDIT)
-    found = {one.name: one for one in made.compare().result.candidates}
+    with monkeypatch.context() as hacked:
+        hacked.setattr(
+            tuning,
+            "warnings_of",
+            lambda points, _, name: [f"{name} did not rise in {len(points)} points"][: len(points)],
+        )
+        compared = made.compare().result
+    found = {one.name: one for one in compared.candidates}
     assert {"fine-tune", "fine-tune-reinforced"} <= set(found)
+    warning = "label-accuracy did not rise in 3 points"
+    print_result(compared, Console(file=(shown := io.StringIO()), width=400))
+    assert f"! fine-tune-reinforced: {warning}" in shown.getvalue()
+    page = html.render(compared, [], redacted=True)
+    assert shown.getvalue().count("did not rise") == page.count(warning) == 1
     trained = made.train()  # of the settings' own method: what fine-tune has trained
     context = made.context().with_training(method="reinforcement")
     version, result = train_version(context)
@@ -206,8 +222,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
 
 JUDGED = """reinforcement:
     {steps: 2, prompts_per_step: 2, group: 4, evaluate_every: 1, validation_rows: 4, start: base,
-     judge_usd: 1.0, judge_calls: CALLS, reward: {type: label_model, name: kind,
-     model: "remote:far/judge", labels: [good, bad], passing_labels: [good],
+     judge_usd: 1.0, judge_calls: CALLS, reward: {JUDGE, name: kind, model: "remote:far/judge",
      input: [{role: user, content: "{{item.input}} {{sample.output_text}}"}]}}"""
 FAR = """margin: 0.02
 providers: {far: {base_url: "https://far.example/v1", consent: true,
@@ -215,8 +230,19 @@ providers: {far: {base_url: "https://far.example/v1", consent: true,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("judge", "replies", "worth"),
+    [
+        (
+            "type: label_model, labels: [good, bad], passing_labels: [good]",
+            ("bad", "good"),
+            (0.0, 1.0),
+        ),
+        ("type: score_model, range: [0, 10]", (2, 7.5), (2.0, 7.5)),
+    ],
+)
 def test_a_judge_is_asked_within_limits_once_and_its_failure_keeps_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: str, replies: Any, worth: Any
 ) -> None:
     asked: list[str] = []
     told: list[str] = []
@@ -230,16 +256,16 @@ def test_a_judge_is_asked_within_limits_once_and_its_failure_keeps_the_training(
             return [Answer("", "error", error="no line")] * len(requests)
         texts = [one.messages[0].content for one in requests]
         asked.extend(texts)
-        labels = ["bad" if len(text) % 2 else "good" for text in texts]
+        results = [replies[len(text) % 2] for text in texts]
         return [
-            Answer(json.dumps({"result": label}), prompt_tokens=1000, completion_tokens=100)
-            for label in labels
+            Answer(json.dumps({"result": one}), prompt_tokens=1000, completion_tokens=100)
+            for one in results
         ]
 
     monkeypatch.setattr(Bench, "_ask", ask)
     monkeypatch.setattr(reward_judge, "PAUSES_S", (0.0,))
     tune = "epochs: 1\n  method: reinforcement\n  " + JUDGED
-    edit = {"epochs: 1": tune, "CALLS": "20", "margin: 0.02": FAR}
+    edit = {"epochs: 1": tune, "CALLS": "20", "JUDGE": judge, "margin: 0.02": FAR}
     made = small_project(tmp_path, edit=edit)
     with pytest.raises(ConfigError, match="the next ones would go beyond 20 questions"):
         train_version(made.context())
@@ -261,6 +287,11 @@ def test_a_judge_is_asked_within_limits_once_and_its_failure_keeps_the_training(
     assert [point.step for point in result.rewards] == [0, 1, 2]
     assert any(line.startswith(continuing) for line in told)
     assert len({*asked}) == len(asked) > before, "nothing was asked twice"
+    low, high = worth
+    means = [low + (high - low) * good / 8 for good in range(9)]  # of a step; validation has four
+    for point in result.rewards:
+        assert point.valid_reward in means[::2]
+        assert point.reward is None or point.reward in means
 
 
 def test_several_processes_and_searches_are_refused(tmp_path: Path) -> None:

@@ -90,6 +90,9 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(escape(second_look.summary(result.second_look, result.good_enough)))
     for warning in [*result.warnings, *result.data.quarantine.warnings]:
         out.print(f"[yellow]![/] {escape(warning)}")
+    for candidate in wording.rank(result):
+        for warning in candidate.warnings:
+            out.print(f"[yellow]![/] {escape(candidate.name)}: {escape(warning)}")
     out.print(
         f"Score: {wording.score_meaning(result)}. Likely range: where it would probably be on all "
         f"examples of this kind (95 % interval). {wording.unread_meaning(result)} {wording.MONTH} "
