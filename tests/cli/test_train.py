@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -19,6 +20,9 @@ from assay.cli import main
 from assay.config import Place
 from assay.errors import UsageError
 from assay.project.project import Project
+
+STEP = r"step (\d+) of \d+, epoch ([\d.]+), (validation )?loss [\d.]+"
+"""A line of `--verbose`, wherever it breaks."""
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ def test_workers_beside_ranks_are_refused_in_assay_yaml() -> None:
 
 @pytest.mark.slow
 def test_train_prints_the_version_and_json_the_whole_account(pets: Project) -> None:
-    done = run("train", cwd=pets.root)
+    done = run("train", "--verbose", cwd=pets.root)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())  # wherever the lines break
     for words in ("Version: ", "effective tokens/s", "of memory", "validation loss", "kept"):
@@ -83,6 +87,10 @@ def test_train_prints_the_version_and_json_the_whole_account(pets: Project) -> N
     assert body["version"] in done.stdout
     assert body["settings"]["epochs"] == 2
     assert [p["validation_loss"] is not None for p in body["points"]].count(True) == 2
+    lines, last = re.findall(STEP, " ".join(done.stderr.split())), body["steps"]
+    told = [int(step) for step, _, kind in lines if not kind]
+    assert told == [*range(1, last + 1)]
+    assert [float(epoch) for _, epoch, kind in lines if kind] == [1, 2]
 
 
 @pytest.mark.slow
@@ -106,6 +114,7 @@ def test_ctrl_c_is_clean_and_the_same_command_goes_on(pets: Project) -> None:
         time.sleep(0.1)
     process.kill()
     process.wait()
+    assert not re.search(STEP, " ".join(errors.read_text().split())), "nobody asked for them"
 
 
 @pytest.mark.slow

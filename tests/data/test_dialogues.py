@@ -11,6 +11,7 @@ import pytest
 from assay.data.dialogues import group_dialogues, name_dialogues
 from assay.data.read import read
 from assay.example import Example, Message, ToolCall
+from assay.project.start.init import Choices, draft
 
 SYSTEM = Message("system", "You help.")
 
@@ -126,3 +127,8 @@ def test_the_dialogues_of_a_real_file_are_found_without_their_names(data_folder:
         by_begin[name].add(number)
     assert len(by_name) == 367
     assert sorted(map(sorted, by_name.values())) == sorted(map(sorted, by_begin.values()))
+    proposed = draft("tables", Choices(data=file))
+    assert proposed.proposal.task == "tools"
+    assert (len(proposed.examples), proposed.rejected) == (1085, 0)
+    calling = "718 of 1085 answers call a function"
+    assert any(calling in reason for reason in proposed.proposal.reasons)

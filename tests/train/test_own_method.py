@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
+import math
 import re
 import runpy
 import sys
@@ -16,7 +18,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from tests.distributions import write_distribution
-from tests.small import small_project
+from tests.small import small_project, write_model
 from tests.train.test_methods import _run
 from tests.train.test_session import Watcher, run
 from tests.train.tiny import rows, tiny_model
@@ -27,6 +29,8 @@ from assay.candidates import registry as candidates
 from assay.config import FineTune, Place
 from assay.config.training import METHODS
 from assay.errors import ConfigError, UsageError
+from assay.project import create
+from assay.project.start.init import Choices, draft
 from assay.project.train import with_method
 from assay.train import adapters, loop
 from assay.train.many import check_settings
@@ -332,3 +336,27 @@ def test_the_example_trains_a_version(
     assert own.with_training(method="dpo").method is dpo.SPEC
     with pytest.raises(UsageError, match="dpo is installed already"):
         opened.train(method=replace(HINGE, name="dpo"))
+
+
+@pytest.mark.slow
+def test_the_example_trains_a_version_on_better_and_worse_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "chats.jsonl"
+    rows = [
+        {"prompt": f"How is {n}?", "chosen": f"{n} is fine.", "rejected": f"I do not know {n}."}
+        for n in range(40)
+    ]
+    data.write_text("\n".join(map(json.dumps, rows)))
+    drafted = draft("chats", Choices(data=data, model=str(write_model(tmp_path / "model"))))
+    opened = create(drafted, folder=tmp_path / "chats")
+    path = opened.root / "assay.yaml"
+    short = "  epochs: 1\n  rank: 2\n  max_tokens:"
+    path.write_text(path.read_text().replace("  max_tokens:", short))
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(opened.root)])
+    example = runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert re.search(r"version \w+ by simpo: validation loss \d", capsys.readouterr().out)
+    # Means over tokens of -2 and -4, twice their difference less the margin: -log sigmoid(3.5)
+    sums, zero, tokens = torch.tensor([-6.0, -8.0]), torch.zeros(1), torch.tensor([3.0, 2.0])
+    pair = PairLogps(sums[:1], sums[1:], zero, zero, tokens[:1], tokens[1:])
+    assert example["simpo"](pair, 2.0).item() == pytest.approx(math.log(1 + math.exp(-3.5)))
