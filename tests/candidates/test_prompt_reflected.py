@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,19 +12,27 @@ from typing import Any
 import pytest
 from tests.candidates.test_distill import context_of
 from tests.evaluate.scripted import ScriptedEngine
+from tests.small import ANIMALS, small_project
 
 from assay.agent.engines import BatchEngines
+from assay.agent.versions import load_agent
 from assay.candidates import prompt_reflected
 from assay.candidates.building import Context
 from assay.candidates.spec import Sizes
 from assay.errors import ConfigError, OutageError
 from assay.example import Example
 from assay.generate.batch import Answer, Request
+from assay.project import open_workspace, releases
 
 ROWS = tuple(
     Example.of(f"case {number}", ("yes", "no")[number % 2], id=str(number)) for number in range(80)
 )
 REMOTE = "remote:far/writer"
+FIELD = (
+    "  - baseline-tfidf\n  - classifier\n  - nearest-answer\n"
+    "  - prompt\n  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n"
+)
+"""Candidates of a small project."""
 PRICED = {
     "base_url": "https://far.example/v1",
     "consent": True,
@@ -101,6 +110,30 @@ def test_a_prompt_grows_by_what_went_wrong_and_a_second_search_asks_nothing(
     assert prompt_reflected.build(context(tmp_path)).agent == made.agent
     assert len(asked) == count, "a search goes on where it was, and nothing is paid twice"
     assert "litellm" not in sys.modules
+
+
+def test_a_prompt_that_was_found_is_recommended_and_promoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Request) -> str:
+        if is_proposal(request):
+            return "```\nName the animal. Look twice.\n```"
+        looks = "Look twice" in request.messages[0].content
+        return next(a for a in ANIMALS if not looks or a in request.messages[-1].content)
+
+    found = {"providers": {"far": PRICED}, "prompt_search": {"proposer": REMOTE, "proposals": 1}}
+    config = "".join(f"{name}: {json.dumps(value)}\n" for name, value in found.items())
+    edit = {
+        FIELD: "  - prompt-reflected\n",
+        "margin: 0.02": f"baselines: false\n{config}margin: 0.02",
+    }
+    made = small_project(tmp_path, edit=edit)
+    with monkeypatch.context() as scripted:
+        play(scripted, answer)
+        assert made.compare().result.verdict.recommend == "prompt-reflected"
+    workspace = open_workspace(made.root)
+    done = releases.promote(workspace, "pets", "prompt-reflected@1")
+    assert load_agent(made.store, done.agent).system_prompt == "Name the animal. Look twice."
 
 
 def test_where_nothing_helps_the_own_prompt_stays(

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from tests.candidates.test_distill import context_of
+from tests.candidates.test_remote import provider
+from tests.generate.remote.provider import Reply, said, serving
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.knowledge.wordy import Wordy
 
@@ -161,6 +163,33 @@ def test_the_floor_tries_to_call_nothing(context: Context) -> None:
     tried = [(trial.setting, trial.score) for trial in built.tried]
     assert tried == [("most frequent answer", 0.25), ("empty answer", 0.75)]
     assert built.scores == (0.0, 1.0, 1.0, 1.0)
+
+
+def test_the_calls_of_a_provider_are_graded_as_calls(tmp_path: Path) -> None:
+    """One row is answered by the right call, one by another thing, one by words."""
+    things = {
+        "where is the anchor": '{ "thing":"anchor" }',
+        "where is the bottle": '{"thing": "?"}',
+    }
+
+    def answer(body: dict[str, Any], _: int) -> Reply:
+        assert body["tools"] == [TOOL]
+        arguments = things.get(body["messages"][-1]["content"])
+        if arguments is None:
+            return said("Find what?")
+        call = {"id": "x", "type": "function", "function": {"name": "find", "arguments": arguments}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+        return Reply(json.dumps({"object": "chat.completion", "choices": [choice]}).encode())
+
+    rows = [row(f"where is the {thing}", thing, thing) for thing in THINGS[:2]]
+    rows.append(row("find it please", None, "it"))
+    graded = {"task": "tools", "graders": GRADERS, "primary": "call-exact"}
+    with serving(answer) as far:
+        providers = provider(far.port, consent=True)
+        made = context_of(tmp_path, {}, remote="remote:far/big", providers=providers, **graded)
+        built = registry.build("remote", replace(made, train=(), validation=tuple(rows)))
+    assert built.scores == (1.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("name", ["prompt", "few-shot", "few-shot-nearest", "fine-tune"])

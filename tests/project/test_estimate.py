@@ -202,6 +202,19 @@ def test_learning_from_graders_counts_the_training_before_it_and_what_every_seed
     assert told([*reversed(both)], "fine-tune") < told(["fine-tune"], "fine-tune") - 0.9 * before
 
 
+@pytest.mark.parametrize("name", ["extract", "extract-call"])
+def test_what_finds_fields_embeds_every_row_once_and_generates_nothing(name: str) -> None:
+    def told(train: int, *before: str, output_tokens: float = 4) -> float:
+        sizes = replace(SIZES, train=train, output_tokens=output_tokens)
+        return dict(estimate(CONFIG, sizes, [*before, name], 0.3).parts)[name]
+
+    few, more, most = (told(train) for train in (100, 10100, 20100))
+    assert most - more == pytest.approx(more - few)
+    assert more - few > 1
+    assert few == told(100, output_tokens=400)
+    assert told(20100, "nearest-answer") == module.CLASSICAL_SECONDS, "the vectors are there"
+
+
 def test_documents_that_are_learned_take_time_with_their_number_and_the_rows_too() -> None:
     def told(name: str, passages: int, method: str = "sft") -> float:
         raw = CONFIG.model_dump(exclude_unset=True)

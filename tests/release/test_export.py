@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from assay.chat.template import Template
 from assay.cli.main import app
 from assay.errors import ModelError, UsageError
-from assay.example import Message
+from assay.example import Message, ToolCall
 from assay.models.load import load
 from assay.project import Project
 from assay.release import export as exporting
@@ -74,6 +74,23 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     return made, made.train().version
 
 
+ASKED = [
+    Message("user", "Where is it?"),
+    Message("assistant", "", (ToolCall("c", "find", '{"thing": "it"}'),)),
+    Message("tool", "here", tool_call_id="c"),
+]
+TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+
+
+def template_in(folder: Path) -> str | None:
+    """The chat template by which what was written will be asked; None: that of the version."""
+    if (file := folder / "chat_template.jinja").is_file():
+        return file.read_text()
+    if not (file := folder / "model.gguf").is_file():
+        return None
+    return str(GGUFReader(file).fields["tokenizer.chat_template"].contents())
+
+
 @pytest.mark.parametrize("to", get_args(VersionForm))
 def test_a_version_is_written_in_every_form(
     to: str, pets: tuple[Project, str], tmp_path: Path
@@ -95,6 +112,20 @@ def test_a_version_is_written_in_every_form(
     if to.startswith("gguf-"):
         held = {str(t.tensor_type) for t in GGUFReader(tmp_path / "out" / "model.gguf").tensors}
         assert {"8" if to == "gguf-8bit" else "2", "0"} <= held  # Q8_0 or Q4_0, and vectors
+    if (text := template_in(tmp_path / "out")) is not None:
+        template = Template.of(load(project.config.model).tokenizer)
+        tokenizer = byte_tokenizer()
+        tokenizer.chat_template = text
+        written = tokenizer.apply_chat_template(
+            [turn.to_dict() for turn in ASKED],
+            tools=[TOOL],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        assert written == template.prompt_text(ASKED, (TOOL,))
+        assert '<tool_call>\n{"name": "find"' in written
+    else:
+        assert to == "adapter"
     if to == "merged":
         load(str(tmp_path / "out"))
     if to == "vllm":

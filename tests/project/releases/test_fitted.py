@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from openai import BadRequestError
+from tests.generate.tiny import tiny_model
 from tests.knowledge.wordy import Wordy
 from tests.models.tiny_embedder import write_embedder
 from tests.serve.running import running
@@ -22,17 +23,29 @@ from assay.agent import runtime
 from assay.agent.versions import save_agent
 from assay.candidates import encoder_pairs, nearest_answer, registry
 from assay.candidates.shared import extraction as learning
-from assay.generate import extraction, nearest
+from assay.chat.tool_text import find_calls
+from assay.generate import call_extraction, extraction, nearest
 from assay.generate.batch import Answer
 from assay.project import releases
 from assay.project.start.init import Choices
 
 ROWS = 90
+CALLS = "extract-call"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "house",
+        "parameters": {
+            "type": "object",
+            "properties": {"animal": {"type": "string"}, "number": {"type": "integer"}},
+        },
+    },
+}
 
 
 def project_of(folder: Path, name: str) -> project.Project:
-    """Sentences and the animal in each: as a label, of `extract` as a record. Of `quote` a question
-    on each, which a document answers by that sentence."""
+    """Sentences and the animal in each: as a label, of `extract` as a record, of `extract-call` as
+    a call. Of `quote` a question on each, which a document answers by that sentence."""
     rng = random.Random(0)
     data, documents = folder / "pets.jsonl", folder / "houses"
     documents.mkdir()
@@ -47,8 +60,17 @@ def project_of(folder: Path, name: str) -> project.Project:
                 place.write_text(f"{sentence}.", encoding="utf-8")
                 row = {"input": f"who lives in house {number}?", "output": f"{sentence}."}
                 row["document"] = place.name
+            if name == CALLS:
+                arguments = json.dumps({"animal": animal, "number": number})
+                function = {"name": "house", "arguments": arguments}
+                call = {"id": "c", "type": "function", "function": function}
+                asked = {"role": "user", "content": sentence}
+                answer = {"role": "assistant", "content": None, "tool_calls": [call]}
+                row = {"messages": [asked, answer], "tools": [TOOL]}
             file.write(json.dumps(row) + "\n")
     choices = Choices(data=data, model=str(write_model(folder / "model")))
+    if name == CALLS:  # a byte is a token, also of the definitions
+        tiny_model(max_position_embeddings=2048).save_pretrained(folder / "model")
     if name == "quote":
         choices = replace(choices, task="text", docs=documents)
     made = project.create(project.draft("pets", choices), folder=folder / "pets")
@@ -60,12 +82,12 @@ def project_of(folder: Path, name: str) -> project.Project:
 
 
 @pytest.mark.parametrize(
-    "name", ["classifier", "nearest-answer", "extract", "encoder", "encoder-pairs", "quote"]
+    "name", ["classifier", "nearest-answer", "extract", CALLS, "encoder", "encoder-pairs", "quote"]
 )
 def test_it_answers_as_measured_and_rolls_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for module in (runtime, nearest, nearest_answer, extraction, learning):
+    for module in (runtime, nearest, nearest_answer, extraction, call_extraction, learning):
         monkeypatch.setattr(module, "get_embedder", lambda _: Wordy())
     monkeypatch.setattr(encoder_pairs, "MOST_EACH", 2)
     made = project_of(tmp_path, name)
@@ -86,18 +108,35 @@ def test_it_answers_as_measured_and_rolls_back(
                 asked: Any = {
                     "model": "support",
                     "messages": [{"role": "user", "content": row.input}],
+                    **({"tools": [TOOL]} if name == CALLS else {}),
                 }
                 whole = chat.create(**asked).choices[0]
                 chunks = [c.choices[0] for c in chat.create(**asked, stream=True) if c.choices]
-                assert "".join(c.delta.content or "" for c in chunks) == whole.message.content
-                assert chunks[-1].finish_reason == whole.finish_reason == "stop"
-                texts.append(whole.message.content or "")
+                streamed = "".join(c.delta.content or "" for c in chunks)
+                assert streamed == (whole.message.content or "")
+                end = "tool_calls" if name == CALLS else "stop"
+                assert chunks[-1].finish_reason == whole.finish_reason == end
+                texts.append(_text_of(whole.message))
             return texts
 
-        assert served() == [answer.text for answer in measured[name].answers]
-        _check_options(chat, context.judged[0].input, measured[name].answers[0])
+        assert served() == [_plain(answer.text) for answer in measured[name].answers]
+        if name != CALLS:
+            _check_options(chat, context.judged[0].input, measured[name].answers[0])
         releases.rollback(workspace, "support")
-        assert served() == [answer.text for answer in measured["baseline-majority"].answers]
+        floor = [_plain(answer.text) for answer in measured["baseline-majority"].answers]
+        assert served() == floor
+
+
+def _text_of(message: Any) -> str:
+    """What a message says, or calls."""
+    calls = [(call.function.name, call.function.arguments) for call in message.tool_calls or ()]
+    return f"{calls}" if calls else message.content or ""
+
+
+def _plain(answer: str) -> str:
+    """The same of an answer that was measured."""
+    calls = [(call.name, call.arguments) for call in find_calls(answer, [TOOL])[1]]
+    return f"{calls}" if calls else answer
 
 
 def _check_options(chat: Any, question: str, measured: Answer) -> None:
