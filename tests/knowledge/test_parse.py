@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +49,22 @@ def test_each_format_gives_its_text(parser: Parser) -> None:
     made = {".docx", ".epub", ".odt", ".rtf", ".tsv", ".csv", ".md", ".markdown"}
     elsewhere = {".pdf", ".pptx", ".xlsx", ".html", ".htm", ".xhtml", ".eml"}
     assert set(KINDS) - made - elsewhere == {".txt", ".text", ".rst", ".log"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("delimiter", "code"), [(";", "utf-8-sig"), (";", "cp1252"), (",", "utf-8"), ("\t", "utf-8")]
+)
+def test_cells_of_csv_are_parted_as_examples_are(
+    parser: Parser, delimiter: str, code: str, end: str
+) -> None:
+    rows = [["Preis", "Gericht"], ["3,50", 'Käse; "alt",\tdazu; Brot'], ["2,00", "Tee"]]
+    table = io.StringIO()
+    csv.writer(table, delimiter=delimiter, lineterminator=end).writerows(rows)
+    said = '- Preis: 3,50; Gericht: Käse; "alt", dazu; Brot\n- Preis: 2,00; Gericht: Tee'
+    assert text(parser, "a.csv", table.getvalue().encode(code)) == said
+    alone = end.join(["Frage", "Wann, und wo?", "Wer; wie?", ""])
+    assert text(parser, "a.csv", alone.encode(code)).startswith("- Frage\n- Wann")
 
 
 def test_pages_are_pages_slides_and_sheets(parser: Parser) -> None:

@@ -12,6 +12,7 @@ from assay import json_reader
 from assay.config.names import split_sheet
 from assay.data.encoding import decode_head, find_encoding, find_newline
 from assay.data.formats import delimited, hub, json_records, parquet, xlsx
+from assay.data.formats.delimiter import find_delimiter
 from assay.data.formats.record import Raw
 from assay.data.problems import Problem, problem
 from assay.data.source import (
@@ -147,7 +148,7 @@ def _inspect_text(path: Path, file: str, head: bytes, forced: str | None) -> Fil
         return replace(content, one_object=alone)
     refuse_document(path)
     whole = len(head) < SAMPLE
-    delimiter = "\t" if forced == "tsv" else delimited.find_delimiter(text, whole=whole)
+    delimiter = "\t" if forced == "tsv" else find_delimiter(text, whole=whole)
     header = delimited.read_header(path, file, name, delimiter)
     content = FileInspection(
         file,

@@ -1,5 +1,5 @@
 """The process in which a stranger's document is read: no network, no new programs, no written
-file, bounded memory (`sandbox.py`). Started by path, so it knows nothing of Assay.
+file, bounded memory (`sandbox.py`). Started by path, so it imports nothing of Assay.
 
     python -I -B parse_worker.py '{"limits": {...}, "kinds": {".pdf": "pdf", ...}}'
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import importlib
 import importlib.util
 import io
@@ -38,6 +39,8 @@ MIME = {
 }
 _ENTITIES = tuple("<!ENTITY".encode(code) for code in ("ascii", "utf-16-le", "utf-16-be"))
 _PIECE = 1 << 20
+_CSV_SAMPLE = 1 << 16
+"""Characters by which the delimiter is found."""
 
 
 class UnreadableError(Exception):
@@ -268,11 +271,10 @@ def _csv(data: bytes, delimiter: str | None = None) -> Pages:
     text = _decoded(data)
     csv.field_size_limit(len(text) + 1)
     if delimiter is None:
-        try:
-            delimiter = csv.Sniffer().sniff(text[:4096], ",;\t|").delimiter
-        except csv.Error:
-            delimiter = ","
-    return [(None, "\n".join(_records(csv.reader(io.StringIO(text), delimiter=delimiter))))]
+        sample = text[:_CSV_SAMPLE]
+        delimiter = _delimiter().find_delimiter(sample, whole=len(sample) == len(text))
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [(None, "\n".join(_records(rows)))]
 
 
 def _records(rows: Iterable[list[str]]) -> Iterator[str]:
@@ -319,9 +321,9 @@ _READERS: dict[str, Callable[[bytes], Pages]] = {
 
 
 def _beside(name: str) -> Any:
-    """A module of this folder, by its path: `-I` searches no folder of ours."""
+    """A module by its path from this folder: `-I` searches no folder of ours."""
     path = os.path.join(os.path.dirname(__file__), f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(os.path.basename(name), path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -347,6 +349,13 @@ def _load() -> None:
     """What reads documents is loaded while that is still free."""
     for name in ("kreuzberg", "lxml.html", "openpyxl", "pptx"):
         importlib.import_module(name)
+    _delimiter()
+
+
+@functools.cache
+def _delimiter() -> Any:
+    """How the cells of a file of examples are parted, so that both are read alike."""
+    return _beside("../data/formats/delimiter")
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:

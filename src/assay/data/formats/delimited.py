@@ -1,4 +1,4 @@
-"""CSV and TSV: the delimiter is found by content, the header checked, rows streamed.
+"""CSV and TSV: the header checked, rows streamed.
 
 The parser is Python's csv module in strict mode, so that an unclosed quote is an error and not a
 cell that swallows the rest of the file.
@@ -10,7 +10,6 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from assay.data.encoding import Lines, open_text
@@ -18,40 +17,6 @@ from assay.data.formats.json_records import defective
 from assay.data.formats.record import FIELD_LIMIT, Raw, too_large
 from assay.data.problems import Problem, problem
 from assay.errors import DataError
-
-DELIMITERS = (",", ";", "\t", "|")
-_SNIFFED_ROWS = 200
-
-
-def find_delimiter(sample: str, *, whole: bool) -> str:
-    """The delimiter that cuts the sampled rows into the same number of cells most often.
-
-    `whole` says that the sample is the whole file; else its last row may be cut off and is left
-    out. A file of one column has none of them: a comma is returned.
-    """
-    scored = []
-    for rank, delimiter in enumerate(DELIMITERS):
-        rows = list(islice(_sampled(sample, delimiter), _SNIFFED_ROWS))
-        if not whole and len(rows) > 1:
-            rows.pop()
-        width = len(rows[0]) if rows else 0
-        if width > 1:
-            same = sum(len(row) == width for row in rows) / len(rows)
-            scored.append((same, width, -rank, delimiter))
-    return max(scored)[-1] if scored else ","
-
-
-def _sampled(sample: str, delimiter: str) -> Iterator[list[str]]:
-    reader = csv.reader(sample.splitlines(keepends=True), delimiter=delimiter)
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:  # a broken row tells nothing about the delimiter
-            continue
-        if row:
-            yield row
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 from assay import json_reader
 from assay.config.yaml_text import Problem, locate, plain, tree_of
-from assay.data.formats.delimited import find_delimiter, read_table
+from assay.data.formats.delimited import read_table
+from assay.data.formats.delimiter import find_delimiter
 from assay.data.formats.json_records import read_lines
 from assay.data.formats.record import Raw
 from assay.errors import DataError, UsageError
