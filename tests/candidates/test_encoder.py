@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,20 @@ from assay.generate.stream import End, Piece, Sampling
 from assay.models import embed
 from assay.models.tensor_blob import dump_tensors
 from assay.models.tuned_encoder import SCHEME, open_embedder
+from assay.progress import Silent, Task
 from assay.store import blobs
 from assay.store.store import Store
+
+
+class TaskNames(Silent):
+    """Remembers what is in progress, by its unit."""
+
+    def __init__(self) -> None:
+        self.by_unit: dict[str, str] = {}
+
+    def task(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
+        self.by_unit[unit] = label
+        return super().task(label, total, unit)
 
 
 @pytest.fixture(scope="module", params=["encoder", "encoder-pairs"])
@@ -28,6 +42,7 @@ def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Context, Candidate]:
     context = context_of(tmp_path_factory.mktemp("encoder"))
+    context = replace(context, bench=replace(context.bench, progress=TaskNames()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoder_pairs, "MOST_EACH", 2)
         return context, build(request.param, context)
@@ -41,6 +56,7 @@ def tuned_name(context: Context, made: Candidate) -> str:
 
 def test_it_is_measured_as_it_is_served(built: tuple[Context, Candidate]) -> None:
     context, made = built
+    assert context.progress.by_unit["settings"] == made.name  # type: ignore[attr-defined]
     assert tuned_name(context, made).startswith(SCHEME)
     assert tuple(context.measure(made.agent).primary_scores) == made.scores
     assert list(rows_held(made.agent, context.store)) == [e.content_hash() for e in context.train]

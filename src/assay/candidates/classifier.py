@@ -29,4 +29,4 @@ def build(context: Context) -> Candidate:
     """Embed train and validation once, and choose the settings on validation."""
     embedder = get_embedder(context.config.classifier.embedder)
     embed(context, embedder)
-    return choose_head(context, embedder)
+    return choose_head(context, embedder, "classifier")

@@ -50,4 +50,4 @@ def build(context: Context) -> Candidate:
     from assay.train.encoder.labels import Labels
 
     rows = Labels(context.answered, context.judged)
-    return build_tuned(context, rows, EncoderSettings(epochs(len(context.answered))))
+    return build_tuned(context, "encoder", rows, EncoderSettings(epochs(len(context.answered))))

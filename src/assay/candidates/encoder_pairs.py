@@ -65,4 +65,4 @@ def build(context: Context) -> Candidate:
         context.config.fine_tune.seed,
     )
     settings = EncoderSettings(1, EVALUATIONS, learning_rate=LEARNING_RATE)
-    return build_tuned(context, rows, settings)
+    return build_tuned(context, "encoder-pairs", rows, settings)

@@ -62,11 +62,14 @@ def embed(context: Context, embedder: Embedder) -> None:
             task.advance(len(some))
 
 
-def choose_head(context: Context, embedder: Embedder) -> Candidate:
+def choose_head(context: Context, embedder: Embedder, name: str) -> Candidate:
     """The classifier with the best score on validation; a tie goes to the one tried first.
 
     Tried are strengths, texts beyond the embedder's limit in pieces rather than cut where there
     are some, and words beside the vector with what was best without.
+
+    Args:
+        name: of the candidate that is built, for the progress.
 
     Raises:
         DataError: train has fewer than two labels.
@@ -81,7 +84,7 @@ def choose_head(context: Context, embedder: Embedder) -> Candidate:
         for strength in STRENGTHS
     ]
     found = []
-    with context.progress.task("classifier", len(plain) + 2 * len(WITH_WORDS), "settings") as task:
+    with context.progress.task(name, len(plain) + 2 * len(WITH_WORDS), "settings") as task:
 
         def attempt(settings: HeadSettings) -> None:
             model = replace(_fit(context, embedder, settings), rows=made_of)

@@ -14,11 +14,12 @@ from assay.train.encoder.session import train_encoder
 
 
 def build_tuned(
-    context: Context, rows: Objective[Embedder], settings: EncoderSettings
+    context: Context, name: str, rows: Objective[Embedder], settings: EncoderSettings
 ) -> Candidate:
     """Train the embedder, keep it, and fit a classifier over its vectors as `classifier` does.
 
     Args:
+        name: of the candidate that is built, for the progress.
         settings: its learning rate is that of an embedder as large as the starter; the seed is
             that of assay.yaml.
 
@@ -38,7 +39,7 @@ def build_tuned(
     tuned = open_embedder(result.name, context.store)
     before = watch.seconds()
     embed(context, tuned)
-    chosen = choose_head(context, tuned)
+    chosen = choose_head(context, tuned, name)
     return replace(
         chosen,
         setup_seconds=result.seconds + watch.seconds() - before,
