@@ -38,6 +38,10 @@ class Step(Enum):
         "Correct what rejects them",
     )
     CHECK_FILE = "`assay data check FILE`", "“Check or convert other files” on the page Data"
+    OTHER_SHEET = (
+        "To read another sheet, use `FILE`",
+        "Save another sheet as a file of its own, or put its rows below those of the first one",
+    )
     NAME_COLUMNS = (
         "Set them with --input COLUMN --output COLUMN",
         "Name its columns as those of the project are named, or “input” and “output”",

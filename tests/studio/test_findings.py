@@ -9,6 +9,7 @@ from typing import Any, cast
 from nicegui import Client
 from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
+from openpyxl import Workbook
 
 from assay.data.checks import check
 from assay.data.problems import Problem
@@ -45,6 +46,22 @@ def test_rows_that_name_a_document_which_is_not_there_are_told() -> None:
     assert said.startswith("2 rows name documents that are not among those uploaded: “c”. ")
     assert "No row's “source” is the name of" in (describe_unnamed(found, ["d.md"]) or "")
     assert "upload them below" in (describe_unnamed(found, []) or "")
+
+
+def test_of_further_sheets_no_path_of_the_server_is_told(tmp_path: Path) -> None:
+    book = Workbook()
+    assert book.active is not None
+    for cells in (["text", "label"], ["Where is it?", "lost"], ["Who?", "open"]):
+        book.active.append(cells)
+    book.create_sheet("Notes of May")
+    book.save(tmp_path / "0.xlsx")
+    report = check(tmp_path / "0.xlsx")
+    assert any(f"{tmp_path / '0.xlsx'}#Notes of May" in one.fix for one in report.problems)
+    with Client(page("/")) as client:
+        problems_card(report)
+    told = " ".join(getattr(one, "text", "") for one in client.elements.values())
+    assert "Save another sheet as a file of its own, or put its rows below" in told
+    assert str(tmp_path) not in told
 
 
 def test_what_is_to_be_done_is_said_in_words_of_the_studio(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from assay.data.formats.record import (
     too_large,
 )
 from assay.data.problems import Problem, problem
-from assay.errors import DataError
+from assay.errors import DataError, Step
 from assay.quantities import say_count
 
 
@@ -141,6 +141,6 @@ def sheets_notice(names: tuple[str, ...], file: str) -> tuple[Problem, ...]:
             file,
             1,
             f"only the first sheet, {names[0]}, was read; not read: {', '.join(names[1:])}.",
-            f"To read another sheet, use {file}#{names[1]}.",
+            f"{Step.OTHER_SHEET.of(f'{file}#{names[1]}')}.",
         ),
     )

@@ -105,9 +105,8 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
 def _list_unread_sheets(source: Path, found: DetectedFormat) -> tuple[Problem, ...]:
     if found.format != "xlsx":
         return ()
-    fix = "Save another sheet as a file of its own, or put its rows below those of the first one."
     notices = inspect_file(source).notices
-    return tuple(replace(one, fix=fix) for one in notices if one.code == "several-sheets")
+    return tuple(one for one in notices if one.code == "several-sheets")
 
 
 def _check_records(found: DetectedFormat, source: Path) -> None:
