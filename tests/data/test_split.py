@@ -626,8 +626,9 @@ def test_a_new_holdout_may_be_a_workbook_where_the_project_has_csv(place: Place)
     workbook.save(place.root / "new.xlsx")
     assert place.renew(settings, "new.xlsx").holdout == 40
     place.put("other.jsonl", [{"text": sentence(n), "a": "label1"} for n in range(40)])
-    with pytest.raises(DataError, match="no column 'q'"):
+    with pytest.raises(DataError, match="no column 'q'") as refused:
         place.renew(settings, "other.jsonl")
+    assert refused.value.fix == "Bring a file with the columns q, a."
 
 
 def test_earlier_renewed_holdouts_are_trained_on_and_not_lost(place: Place) -> None:

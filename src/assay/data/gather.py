@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assay.chat.template import Template
-from assay.config import Config
+from assay.config import Columns, Config
 from assay.config.names import file_of, split_sheet
 from assay.data.checks import CheckReport, check
 from assay.data.formats.hub import PREFIX
+from assay.data.formats.objects import ColumnError, ask_for_columns, list_roles
 from assay.data.normal import normalise
 from assay.data.partition import merge_liked
 from assay.data.problems import OF_THE_FILE, explain_row, name_causes
@@ -84,6 +85,11 @@ class ExampleSource:
         """The project's file of examples."""
         return address_of(self.root, self.config.data.file)
 
+    @property
+    def _columns(self) -> Columns | None:
+        """By which files without columns of their own are read; None: the format has none."""
+        return self.config.data.columns or detect(self.file).columns
+
     def key(self) -> str:
         """Hash of all that decides a split: files, settings, and what rejects a row."""
         data = self.config.data
@@ -120,7 +126,7 @@ class ExampleSource:
         report = check(
             address,
             format=None if any_table and is_table else data.format,
-            columns=data.columns or detect(self.file).columns,
+            columns=self._columns,
             task=self.config.task,
             labels=self.config.labels,
             schema=self.config.output_schema,
@@ -143,7 +149,14 @@ class ExampleSource:
         """The usable examples of a new holdout's file, added to `found` as `read` does; a sentence
         for each cause that leaves fewer of them than the file has rows; and what is wrong with the
         first rows that cannot be used, which holds words of theirs, as far as the report has it."""
-        (fresh, report), told = self.read(address, found, any_table=True), []
+        try:
+            fresh, report = self.read(address, found, any_table=True)
+        except ColumnError as error:  # the project's columns are not to be named otherwise
+            columns = self._columns
+            assert columns is not None
+            fix = ask_for_columns(dict.fromkeys(name for _, name in list_roles(columns)))
+            raise ColumnError(error.role, error.what, where=str(address), fix=fix) from None
+        told = []
         of = f"of the {report.rows} rows of the new holdout's file"
         if report.rejected:
             told.append(f"{report.rejected} {of} cannot be used: {name_causes(report.counts)}.")

@@ -23,7 +23,7 @@ from assay.config import Columns, Config, join_names
 from assay.data.checks import REJECTED_FILE, check
 from assay.data.contents import Rules
 from assay.data.formats import openai_chat, openai_turns
-from assay.data.formats.objects import record_of
+from assay.data.formats.objects import ask_for_columns, record_of
 from assay.data.formats.record import json_text, text_of
 from assay.data.inspection import inspect_file
 from assay.data.normal import key64, normalise
@@ -142,7 +142,7 @@ def find_new_rows(
         raise UsageError(
             "no conversation of this file fits the columns of the project's rows.",
             where=str(file),
-            fix=_bring(ours.columns),
+            fix=_ask_for(ours.columns),
         )
     asked = (_input_key(one) for row in candidates for one in (*row.examples, *row.masked_examples))
     texts, spellings = _Texts(asked), Spellings(config.task)
@@ -280,7 +280,7 @@ def _match(
         raise UsageError(
             f"this file lacks columns of the project's rows. It has {join_names(theirs.fields)}.",
             where=str(file),
-            fix=_bring(columns),
+            fix=_ask_for(columns),
         )
 
     def row(example: Example) -> dict[str, Any] | None:
@@ -295,8 +295,8 @@ def _match(
     return theirs, lambda _, examples: [row(one) for one in examples]
 
 
-def _bring(columns: Columns) -> str:
-    return f"Bring a file with the columns {join_names((*columns.input, *columns.output))}."
+def _ask_for(columns: Columns) -> str:
+    return ask_for_columns((*columns.input, *columns.output))
 
 
 def _records_of(file: Path, fields: Collection[str] | None = None) -> _RecordsOf:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from assay import json_reader
 from assay.close_names import find_close_name
@@ -78,20 +78,29 @@ def refuse_shared(inputs: Sequence[str], outputs: Sequence[str]) -> str | None:
     return both and f"{both} is an input column. The answer needs another one."
 
 
-def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str = "") -> None:
-    """Refuse columns that the file does not have, and one that is input and output.
-
-    Raises:
-        ColumnError: naming the columns that exist and the closest one.
-    """
-    wanted = [
+def list_roles(columns: Columns) -> list[tuple[str, str]]:
+    """Each column that is named, after its role."""
+    return [
         *(("input", name) for name in columns.input),
         *(("output", name) for name in columns.output),
         *(("id", name) for name in (columns.id,) if name),
         *(("group", name) for name in (columns.group,) if name),
         *(("document", name) for name in (columns.document,) if name),
     ]
-    for role, name in wanted:
+
+
+def ask_for_columns(names: Iterable[str]) -> str:
+    """What to do where a file lacks columns that are those of the project."""
+    return f"Bring a file with the columns {join_names(names)}."
+
+
+def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str = "") -> None:
+    """Refuse columns that the file does not have, and one that is input and output.
+
+    Raises:
+        ColumnError: naming the columns that exist and the closest one.
+    """
+    for role, name in list_roles(columns):
         if name not in fields:
             close = find_close_name(name, fields)
             raise ColumnError(
