@@ -21,6 +21,7 @@ from assay.project.start.from_file import FileProjectOptions
 from assay.project.workspace import Workspace
 from assay.studio.pages.start import new_project
 from assay.studio.pages.start.new_project import ProposalStep
+from assay.studio.pages.start.proposal_form import list_gone
 from assay.studio.session import PageContext
 from tests.small import write_csv
 
@@ -144,3 +145,9 @@ def test_a_name_that_still_looks_like_a_label_leaves_the_reason_of_the_task(
     assert "sorting into labels" in proposed.reasons[0]
     kept = propose(workspace, file, FileProjectOptions(kept_task="label"))
     assert kept.reasons == proposed.reasons
+
+
+def test_a_label_that_a_prompt_still_names_is_found_without_its_spaces() -> None:
+    prompt = "Name the desk:\n- repairs\n- reparis\n- bill"
+    labels = ["repairs ", "repairs", "reparis ", "billing"]
+    assert list_gone(prompt, labels, ["repairs", "billing "]) == ["reparis"]

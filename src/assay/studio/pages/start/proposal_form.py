@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -235,8 +235,8 @@ class ProposalForm:
     def _tell_what_does_not_fit(self) -> None:
         entries, specs = self._entries, registry.specs()
         changed = entries.proposed_prompt != self._proposal.system_prompt
-        prompt, now = entries.system_prompt, self._proposal.labels or ()
-        gone = [one for one in entries.labels if one not in now and _names(prompt or "", one)]
+        prompt = entries.system_prompt
+        gone = list_gone(prompt or "", entries.labels, self._proposal.labels or ())
         names = ", ".join(f"“{show_spaces(one)}”" for one in gone)
         more = f" It still names labels that are not in the file any more: {names}." if gone else ""
         self._stale = w.text(
@@ -279,6 +279,14 @@ class ProposalForm:
         finally:
             if not self._go.is_deleted:
                 self._go.props(remove="loading")
+
+
+def list_gone(prompt: str, labels: Iterable[str], now: Iterable[str]) -> list[str]:
+    """Those of the labels that a prompt has and the file has no more, without spaces around them:
+    in neither they make another label."""
+    kept = {one.strip() for one in now}
+    gone = dict.fromkeys(one.strip() for one in labels)
+    return [one for one in gone if one not in kept and _names(prompt, one)]
 
 
 def _names(prompt: str, label: str) -> bool:
