@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.contents import quote_label
@@ -28,7 +27,6 @@ from assay.data.locked import (
     refusal_without_split,
     tell_unmeasured_labels,
 )
-from assay.data.overlap import overlap
 from assay.data.partition import (
     components,
     draw,
@@ -42,13 +40,11 @@ from assay.data.partition import (
 from assay.data.problems import name_causes
 from assay.data.quarantine import separate
 from assay.data.read import detect
+from assay.data.seen import list_seen, refuse_seen
 from assay.data.split import (
     HOLDOUT,
     MANIFEST,
-    QUARANTINE,
     RECYCLED,
-    TRAIN,
-    VALIDATION,
     SplitManifest,
     verify_split,
     write_split,
@@ -108,7 +104,7 @@ def prepare(
         found.holdout = list(read_examples(folder / HOLDOUT))
         found.recycle(_recycled(folder))
     elif (is_opened or is_taken) and config.data.holdout is None and present.drawn_by:
-        pin_holdout(source, folder, found, present, _seen(folder), is_opened=is_opened)
+        pin_holdout(source, folder, found, present, list_seen(folder), is_opened=is_opened)
     locked = present if is_opened else None
     return _divide(source, folder, found, key, generation=present.generation, locked=locked)
 
@@ -148,7 +144,7 @@ def renew(
         old = read_examples(folder / HOLDOUT)
         former += [replace(e, id=f"holdout-{present.generation}-{e.id}") for e in old]
     found.recycle(former)
-    _refuse_seen(fresh, [*found.pool, *(found.validation or ()), *_seen(folder)], str(file))
+    refuse_seen(fresh, [*found.pool, *(found.validation or ()), *list_seen(folder)], str(file))
     found.holdout = fresh
     generation = present.generation + 1
     return _divide(source, folder, found, source.key(), generation=generation, told=left_out)
@@ -359,35 +355,6 @@ def _check_parts(
                 fix="Use a group column with more groups, add more varied examples, or move a long "
                 "text that every input repeats into system_prompt.",
             )
-
-
-def _refuse_seen(fresh: list[Example], seen: list[Example], file: str) -> None:
-    gate = overlap(enumerate(e.input for e in seen), enumerate(e.input for e in fresh))
-    groups = {e.group for e in seen} - {None}
-    lines = {fresh[twin.holdout_row].line for twin in gate.rows}
-    lines |= {e.line for e in fresh if e.group in groups}
-    if lines:
-        more = f" and {len(lines) - 10} more" if len(lines) > 10 else ""
-        raise DataError(
-            f"{len(lines)} of the new examples repeat earlier ones, or nearly, or belong to the "
-            f"group of one: {'line' if len(lines) == 1 else 'lines'} "
-            f"{', '.join(map(str, sorted(lines)[:10]))}{more}.",
-            where=file,
-            fix="Remove them: a new holdout may only contain new examples.",
-        )
-
-
-def _seen(folder: Path) -> list[Example]:
-    """All examples that a split holds, whatever for; used for comparing, never handed out."""
-    seen = [
-        example
-        for name in (TRAIN, VALIDATION, HOLDOUT, RECYCLED)
-        if (folder / name).exists()
-        for example in read_examples(folder / name)
-    ]
-    with (folder / QUARANTINE).open(encoding="utf-8") as lines:
-        seen += [Example.from_dict(json_reader.read(line)["example"]) for line in lines]
-    return seen
 
 
 def _recycled(folder: Path) -> list[Example]:
