@@ -237,11 +237,18 @@ def test_dates_that_do_not_exist_or_are_written_otherwise_are_named() -> None:
 @pytest.mark.parametrize(
     ("cells", "said"),
     [
-        ([f"{n},50" for n in range(40)], "40 have a decimal comma, such as '0,50'."),
-        ([f"0,{n:03}" for n in range(1, 40)], "39 have a decimal comma, such as '0,001'."),
+        (
+            [f"{n},50" for n in range(40)],
+            "40 have a decimal comma, such as '0,50' (lines 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 …).",
+        ),
+        (
+            [*(f"{n}" for n in range(9)), "0,050"],
+            "1 has a decimal comma, such as '0,050' (line 9).",
+        ),
         (
             [*(f"0,{n}" for n in range(1, 37) if n % 10), "n/a", "", "-"],
-            "33 have a decimal comma, such as '0,1', and 2 hold no number (lines 33, 35).",
+            "33 have a decimal comma, such as '0,1' (lines 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 …), and 2 "
+            "hold no number (lines 33, 35).",
         ),
         ([*(f"{n}" for n in range(1, 20)), "1.234,00"], "1 holds no number (line 19)."),
         ([*(f"{n}" for n in range(1, 20)), "1,234"], "1 holds no number (line 19)."),

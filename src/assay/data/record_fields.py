@@ -109,7 +109,9 @@ def _no_number(name: str, records: Records) -> Iterator[str]:
     if commas:
         such = quote_label(next(c for c in commas.values() if not _THOUSANDS.fullmatch(c)))
         verb = "has" if len(commas) == 1 else "have"
-        causes.append(f"{len(commas):,} {verb} a decimal comma, such as {such}")
+        causes.append(
+            f"{len(commas):,} {verb} a decimal comma, such as {such} ({_named([*commas])})"
+        )
     if others:
         verb = "holds" if len(others) == 1 else "hold"
         causes.append(f"{len(others):,} {verb} no number ({_named(others)})")
