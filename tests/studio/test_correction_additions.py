@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from nicegui import Client
+from nicegui import Client, ui
 from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
@@ -55,6 +55,9 @@ def test_of_looks_at_once_the_first_and_the_latest_read_and_the_latest_is_shown(
             await asyncio.wait_for(asyncio.gather(*looks), timeout=60)
             assert any("new.jsonl" in text for text in said())
             assert not any("old.jsonl" in text for text in said())
+            [button] = [one for one in client.elements.values() if isinstance(one, ui.button)]
+            assert button.parent_slot is not None
+            assert "flow" in button.parent_slot.parent.classes, "else it is as wide as the card"
             for reading, found in enumerate(("later.jsonl", "last.jsonl", "last.jsonl"), 2):
                 readings[reading].set_result(offer(found))
             readings[5].set_result(None)

@@ -50,7 +50,8 @@ class CorrectionAdditions:
             if found is not None and (config := self._context.workspace.config) is not None:
                 add = partial(self._add, found)
                 w.text(describe_offer(found, config.data.file))
-                w.button("Add them to the examples", add, kind="primary", icon="playlist_add")
+                with w.row():
+                    w.button("Add them to the examples", add, kind="primary", icon="playlist_add")
 
     async def save(self) -> None:
         """Save the corrections that are in no file yet, and offer to add them."""
