@@ -201,7 +201,8 @@ def _show_division(
         if of.unseen_contradictions:
             several = of.unseen_contradictions
             openings.add(w.text("", "warn note"), lambda count: tell_unseen(several, count))
-        split_details(found)
+        config = context.workspace.config
+        split_details(found, None if config is None else config.data.validation)
         renewal_form(context, openings, refresh)
 
 

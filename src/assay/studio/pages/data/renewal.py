@@ -10,6 +10,7 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from assay.data.dataset import LEAST_NEW_EXAMPLES
 from assay.data.problems import describe_repeated
+from assay.data.split import SplitManifest
 from assay.project import jobs
 from assay.project.holdout_summary import HoldoutSummary
 from assay.quantities import say_count
@@ -113,14 +114,13 @@ async def _renew_from(
     await refresh()
 
 
-def split_details(found: HoldoutSummary) -> None:
-    """How the examples were read and divided, in figures."""
+def split_details(found: HoldoutSummary, validation: str | None) -> None:
+    """How the examples were read and divided, in figures; `validation`: see `describe_read`."""
     manifest = found.manifest
     kept_out = manifest.quarantine
     with w.details("How the examples were read and split"), ui.element("ul"):
         for line in (
-            f"{say_count(manifest.rows, 'row')} of {manifest.file} and of files that belong to "
-            f"it, read as {manifest.format}; {manifest.rejected:,} rejected.",
+            describe_read(manifest, validation),
             "The holdout is an official test file or a file that was added later."
             if manifest.official_split
             else f"The holdout is a share of the file, drawn with the seed {manifest.seed}.",
@@ -130,3 +130,17 @@ def split_details(found: HoldoutSummary) -> None:
             f"The SHA-256 of the holdout is {manifest.holdout_sha256}.",
         ):
             w.text(line, "note breaks", "li")
+
+
+def describe_read(manifest: SplitManifest, validation: str | None) -> str:
+    """How many rows were read of which files, and how.
+
+    Args:
+        validation: the file with rows of validation; None: these are a share of the examples.
+    """
+    has_others = manifest.official_split or validation is not None
+    others = " and of files that belong to it" if has_others else ""
+    return (
+        f"{say_count(manifest.rows, 'row')} of {manifest.file}{others}, read as "
+        f"{manifest.format}; {manifest.rejected:,} rejected."
+    )
