@@ -129,6 +129,16 @@ def test_json_that_does_not_parse_or_fit(tmp_path: Path) -> None:
     assert report.valid == 1
 
 
+def test_what_is_wrong_with_one_field_of_a_record_is_told_at_its_column(tmp_path: Path) -> None:
+    columns = Columns(input=["q"], output=["size", "late, in minutes"])
+    late = {"properties": {"late, in minutes": {"type": "string"}}}
+    rows = [{"q": "how late?", "size": "3", "late, in minutes": 7}]
+    found = checked(tmp_path, rows, columns=columns, task="json", schema=late)
+    assert only(found, "schema-mismatch").field == "late, in minutes"
+    found = checked(tmp_path, rows, columns=columns, task="json", schema={"maxProperties": 1})
+    assert only(found, "schema-mismatch").field == 'size, "late, in minutes"'
+
+
 def test_a_schema_that_is_none_is_an_error_of_the_project(tmp_path: Path) -> None:
     with pytest.raises(AssayError, match="output_schema"):
         checked(tmp_path, [{"q": "x", "a": "{}"}], task="json", schema={"type": "objekt"})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from assay import json_reader
 from assay.chat.template import Template
@@ -21,6 +21,9 @@ from assay.data.privacy import find_private, mask
 from assay.data.statistics import Tokens
 from assay.errors import AssayError, Step
 from assay.example import CALL_OPEN, Example, Message
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _PLACEHOLDER = re.compile(
     r"\{\{\{?\s*[#/]?[A-Za-z_][\w.\- |]{0,60}\}\}\}?"  # {{name}}, {{{name}}}, {{ order.id }}
@@ -98,8 +101,8 @@ class Rules:
                 self._target,
             )
         if self.task == "json":
-            for code, message, fix in self._json(output):
-                found.add(code, message, fix, self._target)
+            for code, message, fix, where in self._json(output):
+                found.add(code, message, fix, where)
 
     def _calls(self, example: Example, found: RecordProblems) -> None:
         """The calls of a tools task; where no task is known, of a row with tools that calls one."""
@@ -108,7 +111,7 @@ class Rules:
             for code, message, fix, where in find_call_problems(example):
                 found.add(code, message, fix, where)
 
-    def _json(self, output: str) -> Iterator[tuple[str, str, str]]:
+    def _json(self, output: str) -> Iterator[tuple[str, str, str, str]]:
         try:
             value = json_reader.read(output, parse_constant=_refuse)
         except ValueError as error:
@@ -120,29 +123,33 @@ class Rules:
                 "output-not-json",
                 f"the output is not JSON: {mask(reason)}{where}: {quote(output)}.",
                 "Write one JSON value, with double quotes around keys and strings.",
+                self._target,
             )
             return
         if self._mismatch is not None and (wrong := self._mismatch(value)):
             yield (
                 "schema-mismatch",
-                f"the output does not have the project's form: {wrong}.",
+                f"the output does not have the project's form: {describe_mismatch(wrong)}.",
                 f"Correct the output, or {Step.CHANGE_SCHEMA}.",
+                self._column_of(wrong),
             )
 
+    def _column_of(self, wrong: ValidationError) -> str:
+        """The output column that a mismatch is about; all of them where it is about none."""
+        outputs = self.columns.output if self.columns else []
+        field = next(iter(wrong.absolute_path), None)
+        return str(field) if len(outputs) > 1 and field in outputs else self._target
+
     @cached_property
-    def _mismatch(self) -> Callable[[Any], str | None] | None:
-        """Says the worst mismatch with the schema."""
+    def _mismatch(self) -> Callable[[Any], ValidationError | None] | None:
+        """Finds the worst mismatch with the schema."""
         if self.schema is None:
             return None
         from jsonschema.exceptions import best_match
 
         validator = schema_validator(self.schema, "output_schema")
 
-        def mismatch(value: Any) -> str | None:
-            worst = best_match(mismatches(validator, value, "output_schema"))
-            return None if worst is None else describe_mismatch(worst)
-
-        return mismatch
+        return lambda value: best_match(mismatches(validator, value, "output_schema"))
 
     def _left_in(self, example: Example, found: RecordProblems) -> None:
         """Placeholders, secrets and personal data, each kind once a row and field."""
