@@ -59,6 +59,10 @@ class Step(Enum):
         "change `output_schema`",
         "change “output_schema” in the text on the page Settings",
     )
+    TEXT_COLUMN = (
+        "take it out of `data.columns.numbers`",
+        "take it out of “Number columns” on the page Settings",
+    )
     OPEN_LISTS = (
         "take `enum` out of `output_schema`",
         "take “enum” out of “output_schema” in the text on the page Settings, once the project is "

@@ -19,6 +19,7 @@ from assay.data.number_columns import with_numbers
 from assay.data.propose import propose
 from assay.data.read import Row, read
 from assay.data.record_fields import ENUM_COUNT
+from assay.errors import on_page
 
 NAMES = ("mail", "plant", "quantity", "price", "week", "code", "day", "size")
 ROWS: list[tuple[Any, ...]] = [
@@ -130,7 +131,9 @@ def test_a_value_that_is_no_number_rejects_its_row(tmp_path: Path) -> None:
     assert (last.example, found.code, found.line) == (None, "wrong-type", 4)
     assert (found.file, found.field) == (str(file), "quantity")
     assert found.message == "quantity is 'a dozen', which is not a number."
-    assert "take quantity out of data.columns.numbers" in found.fix
+    assert "take it out of `data.columns.numbers`" in found.fix
+    assert "take it out of “Number columns” on the page Settings" in on_page(found.fix)
+    assert "empty" not in found.fix, "the schema may not allow null, which is not known here"
 
 
 @pytest.mark.parametrize(

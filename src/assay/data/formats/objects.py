@@ -17,7 +17,7 @@ from assay.data.formats.record import (
     shorten,
     text_of,
 )
-from assay.errors import DataError
+from assay.errors import DataError, Step
 from assay.example import Example
 
 INPUT_NAMES = (
@@ -188,8 +188,7 @@ def _read_values(record: Record, columns: Columns, found: RecordProblems) -> Rec
             found.add(
                 "wrong-type",
                 f"{key} is {shorten(text_of(record[key]))!r}, which is not a number.",
-                "Write a number such as 12 or 0.5, or leave the cell empty; if the column holds "
-                f"texts, take {key} out of data.columns.numbers.",
+                f"Write a number such as 12 or 0.5; if the column holds texts, {Step.TEXT_COLUMN}.",
                 key,
             )
     return None if found.failed else values
