@@ -126,7 +126,7 @@ def test_rows_of_another_file_are_added_once(tmp_path: Path) -> None:
         "2 rows were added to tickets.csv. Left out: 2 there already, 2 with errors."
     )
     assert found.untold == ""
-    assert replace(found, rejected=44).untold.startswith("42 more rows have errors; see `assay")
+    assert replace(found, rejected=44).untold.startswith("42 more rows have errors. Correct")
     now = (tmp_path / "tickets.csv").read_bytes()
     added = b'"Where is my bag, please?",label 2\r\n"A ""quoted"" one, with\ntwo lines",label 1\r\n'
     assert now == before + added
@@ -289,6 +289,8 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
         row_edits.add(workspace, wrong, "upload.jsonl")
     assert caught.value.where == "upload.jsonl"
     assert caught.value.what.endswith("an output that is not one of the labels (1).")
+    assert caught.value.fix is not None
+    assert caught.value.fix.startswith("Line 1: 'label 9' is not one of the 3 labels. Did you mean")
     wider = CONFIG.replace("label 2]", "label 2, labl 1]")
     (tmp_path / "assay.yaml").write_text(wider)
     project_of(workspace).split()

@@ -10,7 +10,6 @@ from typing import Any
 from assay.data.quarantine import Reason
 from assay.data.rewrite import Conversion
 from assay.data.split import find_quarantined, has_split
-from assay.errors import Step
 from assay.quantities import say_count
 
 WHY_QUARANTINED: dict[Reason, str] = {
@@ -23,7 +22,7 @@ WHY_QUARANTINED: dict[Reason, str] = {
 Text = tuple[str, str]
 """Input and output of an example."""
 MOST_TOLD = 10
-"""Rejected rows that an addition tells; `assay data check FILE` tells all."""
+"""Rejected rows that an addition tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Addition:
         """How many rows with errors are not among `rejected_rows`; "" where all are."""
         count = self.rejected - len(self.rejected_rows)
         more = say_count(count, "more row has an error", "more rows have errors")
-        return f"{more}; see {Step.CHECK_FILE}." if count else ""
+        return f"{more}. Correct the rows above, and add the file again." if count else ""
 
     @property
     def used(self) -> int:

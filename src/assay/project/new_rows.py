@@ -27,12 +27,12 @@ from assay.data.formats.objects import ask_for_columns, record_of
 from assay.data.formats.record import json_text, text_of
 from assay.data.inspection import inspect_file
 from assay.data.normal import key64, normalise
-from assay.data.problems import name_causes, problem
+from assay.data.problems import explain_row, name_causes, problem
 from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
 from assay.data.record_mask import RecordMask, read_record
 from assay.data.rewrite import find_unwritable
 from assay.data.spelling import SPELLING_FIX, Spellings
-from assay.errors import DataError, Step, UsageError
+from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.progress import Progress
 from assay.project.addition import MOST_TOLD, Addition, Text
@@ -42,6 +42,8 @@ from assay.project.workspace import Workspace, project_of
 
 INSTRUCTING = ("system", "developer")
 """Roles of turns that a row of a table does not hold."""
+_LINES_TOLD = 3
+"""Of a file of which no row can be added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +217,19 @@ def _check(
         with (Path(name) / REJECTED_FILE).open(encoding="utf-8") as lines:
             rejected = [json_reader.read(line) for line in islice(lines, MOST_TOLD)]
     if not kept:
+        told = [
+            f"Line {row['line']}: "
+            + explain_row(
+                (one["message"], one["fix"])
+                for one in row["problems"]
+                if one["severity"] == "error"
+            )
+            for row in rejected[:_LINES_TOLD]
+        ]
         raise DataError(
             f"no row of this file can be added: {name_causes(report.counts)}.",
             where=str(file),
-            fix=f"Correct the rows; see {Step.CHECK_FILE}.",
+            fix=" ".join(told) or None,
         )
     return kept, report.rejected, rejected
 
