@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from assay.project import releases
 from assay.project.addition import Addition
 from assay.project.releases.corrections import UnaddedCorrections
 from assay.project.releases.kept import KeptTraces
@@ -21,6 +22,7 @@ from assay.studio.pages.releases.correction_additions import (
 from assay.studio.pages.releases.page import with_score
 from assay.studio.pages.releases.staleness import explain_nothing_to_judge
 from assay.studio.pages.releases.traces import describe_kept
+from assay.studio.pages.start.page import say_why_promoted
 from tests.release.shelf import compared, right, shelf
 
 KEPT = KeptTraces(6, False, date(2026, 12, 28), 4, 0, 0.1)
@@ -105,6 +107,24 @@ def test_what_an_agent_scored_then_and_scores_now_is_told_apart(tmp_path: Path) 
     compared(store, {other: right(0.5, 60)}, id="c", minutes=9)
     assert "the newest comparison did not measure it" in said(one, first.comparison)
     assert said(one, None) == ""
+
+
+def test_start_says_for_what_reason_an_agent_was_promoted(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    store, (one, other) = shelf(tmp_path, 2, workspace.store)
+
+    def said(name: str) -> str:
+        [served] = [r for r in releases.list_releases(workspace) if r["name"] == name]
+        return say_why_promoted(workspace, served)
+
+    compared(store, {one: right(0.75, 60)[::-1], other: right(0.7, 60)})
+    releases.promote(workspace, "desk", "tuned@1", force="a trial")
+    assert said("desk").startswith(
+        "desk runs tuned, version 1. Promoted (75.0 in 100) for the reason “a"
+    )
+    compared(store, {one: right(1.0, 60), other: right(0.2, 60)}, id="b", minutes=5)
+    releases.promote(workspace, "fine", "tuned@1")
+    assert said("fine") == ""
 
 
 def test_scores_of_two_holdouts_are_not_put_in_one_order(tmp_path: Path) -> None:

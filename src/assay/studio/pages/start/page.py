@@ -31,6 +31,8 @@ from assay.project.provider_costs import describe_costs, total_usd
 from assay.project.releases.scores import find_scores
 from assay.project.start.example_file import find_file
 from assay.project.start.running_creation import Creation, read_creation
+from assay.project.workspace import Workspace
+from assay.release.releases import find_promotion
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.browser import lead_to
@@ -77,6 +79,7 @@ class Stage:
     Attributes:
         older: the agent that the release serves, the one that the verdict says to use in its
             place, and what the former scored ("" where it was not measured).
+        promoted: what the release serves and why, where that took a reason and `older` is None.
         other_documents: the comparison was made with other documents than the present ones.
         creation: of the project, which runs or has failed.
     """
@@ -86,6 +89,7 @@ class Stage:
     result: Result | None = None
     release: str | None = None
     older: tuple[str, str, str] | None = None
+    promoted: str = ""
     other_documents: bool = False
     creation: Creation | None = None
 
@@ -109,7 +113,8 @@ def read_stage(context: PageContext) -> Stage:
     other = has_other_documents(workspace, (one.agent for one in result.candidates))
     if served:
         older = _find_older(context, result, served[0])
-        return Stage("work", job, in_words(result), served[0]["name"], older, other)
+        promoted = "" if older else say_why_promoted(workspace, served[0])
+        return Stage("work", job, in_words(result), served[0]["name"], older, promoted, other)
     return Stage("verdict", job, in_words(result), other_documents=other)
 
 
@@ -122,6 +127,20 @@ def _find_older(
     named = comparisons.labels(context.workspace, [best.agent])[best.agent]
     found = find_scores(context.workspace, served["agent_id"], served["comparison"])
     return label, named, found.phrase
+
+
+def say_why_promoted(workspace: Workspace, served: dict[str, Any]) -> str:
+    """Which agent a release serves and for what reason it was promoted; "" where the comparison
+    was reason enough.
+
+    Args:
+        served: the release as `list_releases` has it.
+    """
+    changes = releases.history(workspace, served["name"])
+    if not find_promotion(changes).reason:
+        return ""
+    said = releases.describe_promotion(workspace, changes)
+    return f"{served['name']} runs {exact_label(served['agent'])}. {said}"
 
 
 async def build(context: PageContext) -> None:
@@ -336,6 +355,9 @@ async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> N
     _show_card(context, now.result, other_documents=now.other_documents)
     if now.older is not None:
         _show_older(context, now.release, *now.older)
+    if now.promoted:
+        with w.card("open"):
+            w.text(now.promoted)
     await chat_card(context, now.release)
     snippets_card(context, now.release)
     with w.row():
