@@ -2,12 +2,13 @@
 
 What it knows of the protocol: `/version`, `/v1/models`, `/v1/completions` for token ids, streamed,
 with usage, `token_id:N` and llguidance grammars, `/v1/load_lora_adapter`; errors in vLLM's words
-and statuses.
+and statuses, as vLLM 0.32.0 was seen to give them.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -16,11 +17,16 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
 
 from assay.chat.template import Template
 from assay.config import Vllm
 from assay.errors import AssayError
 from assay.generate.stream import End, Sampling
+from assay.generate.transformers import stream as transformers_stream
 from assay.generate.transformers.stream import TransformersStreamEngine
 from assay.models.load import LoadedModel, load
 
@@ -83,6 +89,21 @@ def _engine(loaded: LoadedModel) -> TransformersStreamEngine:
     return TransformersStreamEngine(
         lambda: loaded, template, loaded.tokenizer, loaded.context_length, waiting=1024
     )
+
+
+class _MaskedSampler(transformers_stream._Sampler):
+    """Tells log-probabilities as vLLM does: under a grammar, among the tokens that it allows."""
+
+    _allowed: Any = None
+
+    def draw(self, logits: Tensor, allowed: Any) -> Tensor:
+        self._allowed = allowed
+        return super().draw(logits, allowed)
+
+    def describe(self, logits: Tensor, token: Tensor) -> Tensor:
+        if self._allowed is not None:
+            logits = logits.masked_fill(~torch.from_numpy(self._allowed)[0], -math.inf)
+        return super().describe(logits, token)
 
 
 def _sampling(body: dict[str, Any]) -> Sampling:
@@ -155,11 +176,13 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
             fake.before_load()
             name, path = body["lora_name"], body["lora_path"]
             if name in fake.loaded:
-                self._refuse(400, f"The lora adapter '{name}' has already been loaded.")
+                again = "If you want to load the adapter in place, set 'load_inplace' to True."
+                self._refuse(400, f"The lora adapter '{name}' has already been loaded. {again}")
             elif not (Path(path) / "adapter_config.json").is_file():
                 self._refuse(404, f"Loading lora {name} failed: No adapter found for {path}")
             elif json.loads((Path(path) / "adapter_config.json").read_text())["r"] > 16:
-                self._refuse(400, "LoRA rank 32 is greater than max_lora_rank 16.")
+                said = "Worker failed with error 'LoRA rank 32 is greater than max_lora_rank 16.'"
+                self._refuse(500, f"Call to add_lora method failed: {said}")
             else:
                 fake.loaded[name] = path
                 text = f"Success: LoRA adapter '{name}' added successfully."
@@ -172,7 +195,7 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
                 self._refuse(500, "EngineCore has died")
                 return
             if name != fake.base and name not in fake.loaded:
-                self._refuse(404, f"The model `{name}` does not exist.")
+                self._refuse(404, f"The model `{name}` does not exist. Valid aliases: <path>")
                 return
             if fake.misbehave == "429":
                 self._refuse(429, "too many requests", {"Retry-After": "7"})
@@ -214,7 +237,7 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
                 told = None
                 if body.get("logprobs") is not None and part.token is not None:
                     assert body["return_tokens_as_token_ids"]
-                    top = {f"token_id:{t.id}": t.logprob for t in part.top}
+                    top = {f"token_id:{t.id}": max(t.logprob, -9999.0) for t in part.top}
                     own = f"token_id:{part.token.id}"
                     told = {
                         "tokens": [own],
@@ -257,7 +280,8 @@ def fake_vllm(base: str) -> Iterator[FakeVllm]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield fake
+        with patch.object(transformers_stream, "_Sampler", _MaskedSampler):
+            yield fake
     finally:
         server.shutdown()
         thread.join()

@@ -187,7 +187,7 @@ def test_expected_answers_of_the_holdout_stay_here_with_a_judge_that_reads_them(
     assert not [body for body in fake.asked if "The owl" in _text(body)]
 
 
-def test_answers_and_their_confidence_are_those_of_transformers_but_kept_apart(
+def test_answers_are_those_of_transformers_but_their_confidence_is_within_the_grammar(
     made: tuple[Project, FakeVllm], compared: Any, server: FakeVllm
 ) -> None:
     mine, _ = made
@@ -203,7 +203,8 @@ def test_answers_and_their_confidence_are_those_of_transformers_but_kept_apart(
         for here, there in zip(ours.answer(few), theirs.answer(few), strict=True):
             assert (here.text, here.finish) == (there.text, there.finish)
             assert here.scored_tokens == there.scored_tokens
-            assert here.logprob == pytest.approx(there.logprob, abs=1e-3)
+            # Among the tokens that the grammar allows, which are fewer.
+            assert there.logprob + 1 < here.logprob <= 0
         assert {body["seed"] for body in server.asked} == {7, 0}
         server.asked.clear()
         identity = ours.identity
