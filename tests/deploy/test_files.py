@@ -10,7 +10,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from kubernetes_validate import ValidationError, validate
 from ruamel.yaml import YAML
 from typer.main import get_command
 
@@ -21,7 +20,6 @@ from assay.serve.server import DRAIN_S
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
-KUBERNETES = "1.37"
 
 
 def options() -> set[str]:
@@ -118,14 +116,6 @@ def test_the_ray_cluster() -> None:
         assert environment["RAY_worker_niceness"] == "0"
         port = int(group["rayStartParams"]["node-manager-port"])
         assert ray["readinessProbe"]["tcpSocket"]["port"] == port
-        # What KubeRay takes for a template is a pod of Kubernetes.
-        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ray"}, "spec": pod}
-        validate(whole, KUBERNETES, strict=True)
-        ray["imagine"] = "x"
-        with pytest.raises(ValidationError, match="imagine"):
-            validate(whole, KUBERNETES, strict=True)
-    for one in (volume, policy):
-        validate(one, KUBERNETES, strict=True)
     assert claims == {volume["metadata"]["name"]}
     label = {"ray.io/cluster": cluster["metadata"]["name"]}
     assert policy["spec"]["podSelector"]["matchLabels"] == label
@@ -134,10 +124,7 @@ def test_the_ray_cluster() -> None:
 
 
 def test_the_ray_cluster_is_as_kuberays_schema_says() -> None:
-    """Also what is not Kubernetes' own: names of groups, of how many, of how they start Ray.
-
-    ASSAY_TEST_KUBERAY names a folder with KubeRay's CRDs (ray-operator/config/crd/bases).
-    """
+    """ASSAY_TEST_KUBERAY names a folder with its CRDs (ray-operator/config/crd/bases)."""
     if (folder := os.environ.get("ASSAY_TEST_KUBERAY")) is None:
         pytest.skip("ASSAY_TEST_KUBERAY is not set")
     text = (Path(folder) / "ray.io_rayclusters.yaml").read_text()
