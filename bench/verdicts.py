@@ -101,7 +101,8 @@ NOTES = {
     "rows, most often in `customer rating`, `priceRange` and `familyFriendly`, which sentences "
     "leave out or tell in other words than the record's.",
     "e2e-style": "Likeness to one sentence says little of whether all fields are told; the house "
-    "style (`style`) is kept by all but the prompt. All 630 test records were measured. "
+    "style (`style`) is kept by all but the prompt. All 630 test records were measured, "
+    "before the cheap rivals 300 of them. "
     "The right answer is the first sentence that people wrote of a record; the files have "
     "further ones.",
     "xquad": "A quoted sentence holds the fact more easily than a generated one does: of answers "

@@ -1,4 +1,4 @@
-"""Programs that tests talk to and pip does not install: PostgreSQL, HAProxy, chromium, moto."""
+"""Programs that tests talk to: PostgreSQL, HAProxy, chromium, and moto in `.venv-moto`."""
 
 from __future__ import annotations
 

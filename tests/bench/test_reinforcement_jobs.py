@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,14 +56,17 @@ def test_a_job_is_written_into_the_block_of_the_page(
     assert written.count(f"{first}\n{second}\n\nScores on the holdout") == 1
 
 
-def test_the_time_of_a_training_goes_on_after_it_was_stopped(script: Any, tmp_path: Path) -> None:
-    file = tmp_path / "way.seconds"
+def test_the_time_of_a_training_goes_on_after_it_was_stopped(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, file = [100.0], tmp_path / "way.seconds"
+    monkeypatch.setattr(script, "time", SimpleNamespace(process_time=lambda: now[0]))
     first = script.ProcessorClock(file)
-    while first.seconds < 0.05:
-        assert first(None) is None
-    counted = json.loads(file.read_text("utf-8"))
-    second = script.ProcessorClock(file, limit=counted + 0.05)
+    now[0] += 7
+    assert first(None) is None
+    second = script.ProcessorClock(file, limit=10.0)
+    now[0] += 2
     assert second(None) is None
-    while second.seconds < counted + 0.05:
-        pass
+    now[0] += 1
     assert second(None) == "the time is over"
+    assert second.seconds == 10.0

@@ -281,9 +281,8 @@ def test_nothing_is_reported_to_those_who_make_ray(
     assert usage_stats_enabled()
     with ray_variables():
         assert not usage_stats_enabled()
-    children = psutil.Process().children(recursive=True)
-    (reporter,) = [one for one in children if "=UsageStatsHead" in command_of(one)]
-    for name, value in reporter.environ().items():
+    (reporter,) = [pid for pid, command in processes().items() if "=UsageStatsHead" in command]
+    for name, value in psutil.Process(reporter).environ().items():
         monkeypatch.setenv(name, value)
     assert not usage_stats_enabled()
 
@@ -313,7 +312,8 @@ def test_the_command_trains_on_ray(tmp_path: Path) -> None:
             text=True,
             timeout=300,
         )
-        _, left = psutil.wait_procs(with_temporary_files_in(tmp_path), PATIENCE_S)
+        _, alive = psutil.wait_procs(with_temporary_files_in(tmp_path), PATIENCE_S)
+        left = [one for one in alive if not is_zombie(one)]  # where process 1 takes in none
     finally:
         for process in with_temporary_files_in(tmp_path):
             process.kill()
@@ -322,6 +322,12 @@ def test_the_command_trains_on_ray(tmp_path: Path) -> None:
     assert "Starting Ray on this machine for 2 processes." in done.stderr
     assert left == []
     assert set(Path("/tmp").glob("assay-ray-*")) <= folders
+
+
+def is_zombie(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 def with_temporary_files_in(folder: Path) -> list[psutil.Process]:
@@ -372,7 +378,7 @@ def test_a_curve_by_two_workers_is_that_of_one_process(
         weights = {file.read_bytes() for file in files}
         assert len(weights) == learning_curve.SIZES
         found.append((json.loads(done.stdout), weights))
-        assert bool(at_work) == (name == "two")
+        assert (max(at_work, default=0) > 0) == (name == "two")
         monkeypatch.delattr(session, "_attempt", raising=False)  # later not in this process
     ours, theirs = found
     assert theirs == ours

@@ -169,10 +169,11 @@ def _nearly_closed(name: str, records: Records) -> Iterator[str]:
             places[text].append(line)
     rare = {text: lines for text, lines in places.items() if len(lines) < ENUM_COUNT}
     count, listed = sum(map(len, rare.values())), len(places) - len(rare)
-    if not (rare and 1 < listed <= MAX_ENUM) or len(places) > MAX_ENUM:
+    if not (rare and 1 < listed <= MAX_ENUM):
         return
     if count <= RARELY_MISSING * sum(map(len, places.values())):
-        values = ", ".join(map(quote_label, sorted(rare)))
+        named = [*map(quote_label, sorted(rare)[:MOST_NAMED])]
+        values = ", ".join([*named, *(["…"] if len(rare) > MOST_NAMED else [])])
         yield (
             f"{name} has {listed} values in at least {ENUM_COUNT} records each, and rarely others: "
             f"{values} ({_named(sorted(line for lines in rare.values() for line in lines))}). So "
