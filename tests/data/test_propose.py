@@ -222,15 +222,36 @@ def test_values_that_alone_prevent_a_closed_list_are_named() -> None:
 
 
 def test_dates_that_do_not_exist_or_are_written_otherwise_are_named() -> None:
-    said = [{"due": f"2026-11-{n + 1:02}", "paid": f"{n + 1}/9/2026"} for n in range(30)]
+    said = [{"due": f"2026-11-{n + 1:02}", "code": f"40-20-{3000 + n}"} for n in range(30)]
     said[4]["due"], said[6]["due"], said[8]["due"] = "2026-11-31", "7.11.2026", "next week"
-    said[9]["paid"] = "9/24/2026"  # a day may stand after its month
     examples = [Example.of(f"bill {n}", json.dumps(one), line=n) for n, one in enumerate(said)]
     never, other = propose(examples).warnings
     assert never.startswith("due holds 1 date that does not exist, such as '2026-11-31': line 4.")
     assert other.startswith(
         "due is a date such as '2026-11-01' in 28 of 30 records, and written otherwise in 2, such "
         "as '7.11.2026': lines 6, 8."
+    )
+
+
+@pytest.mark.parametrize(
+    ("usual", "odd"),
+    [
+        ("03.03.2026", "3.4.2026"),  # without the zero
+        ("3.3.2026", "03.4.2026"),
+        ("24.3.2026", "12.24.2026"),  # the month before the day
+        ("9/24/2026", "24/9/2026"),
+        ("3.3.2026", "3/3/2026"),
+        ("2026-03-03", "03-03-2026"),
+    ],
+)
+def test_a_date_in_another_form_is_named(usual: str, odd: str) -> None:
+    said = [{"due": usual} for _ in range(30)]
+    said[4]["due"] = odd
+    examples = [Example.of(f"bill {n}", json.dumps(one), line=n) for n, one in enumerate(said)]
+    (warning,) = [one for one in propose(examples).warnings if "written" in one]
+    assert warning.endswith(
+        f"otherwise in 1, such as '{odd}': line 4. An answer in another form counts as wrong; "
+        "write them alike, and bring the file again."
     )
 
 

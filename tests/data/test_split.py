@@ -692,16 +692,18 @@ def test_a_new_holdout_must_be_new_and_large_enough(
     assert verify_split(place.split) == first
 
 
-def test_a_new_holdout_holds_no_row_that_was_masked_for_training(place: Place) -> None:
-    masked = [
-        {"q": f"{WORDS[n]} <e-mail address> {WORDS[n + 100]}", "a": f"label{n % 3}"}
-        for n in range(100)
-    ]
-    place.put("data.jsonl", masked)
+@pytest.mark.parametrize("is_seen_masked", [True, False])
+def test_a_new_holdout_holds_no_row_that_was_seen_masked_or_plain(
+    place: Place, is_seen_masked: bool
+) -> None:
+    address = "ida.maria.von.der.heide.und.kiel@stadtwerke-der-stadt-kiel.de"
+    masked, plain = (
+        [{"q": f"{WORDS[n]} {told} {WORDS[n + 100]}", "a": f"label{n % 3}"} for n in range(100)]
+        for told in ("<e-mail address>", address)
+    )
+    seen, brought = (masked, plain) if is_seen_masked else (plain, masked)
+    place.put("data.jsonl", seen)
     place.prepare(config())
-    brought = [
-        row | {"q": row["q"].replace("<e-mail address>", "ida@kiel.de")} for row in masked[:40]
-    ]
     place.put("new.jsonl", [*brought[:36], *rows(30, start=1000)])
     with pytest.raises(DataError, match="36 of the new examples repeat earlier ones"):
         place.renew(config(), "new.jsonl")

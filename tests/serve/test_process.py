@@ -166,8 +166,7 @@ def test_the_key_is_shown_once_and_a_signal_ends_it_well(tmp_path: Path) -> None
         ).status_code in (200, 401)
         queue.enqueue(Store(tmp_path / ".assay"), tmp_path.name, TRAIN, {})
         assert second.stop() == 0
-        last = second.output.read_text().splitlines()[-1]
-        assert last.startswith("Stopped. Jobs wait, and go on when `assay serve`")
+        assert second.output.read_text().endswith("\nStopped.\n")  # none that it would do
         assert made["key"] not in second.output.read_text()
 
 
@@ -211,6 +210,29 @@ def test_whatever_ends_it_its_process_is_told_to_end(
             serve(Workspace(tmp_path), ScriptedEngines(), print, port=0, end=codes.append)
     signal.signal(signal.SIGTERM, before)
     assert codes == [0, 130, 1]
+
+
+@pytest.mark.parametrize(("trains", "said"), [(True, "Stopped. Jobs wait"), (False, "Stopped.")])
+def test_a_stop_is_told_and_ends_well_where_nobody_reads_it(
+    trains: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, lines = signal.getsignal(signal.SIGTERM), list[str]()
+    monkeypatch.setattr("assay.serve.server._Server.run", lambda *_, **__: None)
+    monkeypatch.setattr("assay.serve.server.WorkerSupervisor", lambda *_, **__: nullcontext())
+    workspace = Workspace(tmp_path)
+    queue.enqueue(workspace.store, workspace.name, TRAIN, {})
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if line.startswith("Stopped"):
+            raise BrokenPipeError
+
+    codes: list[int] = []
+    serve(workspace, ScriptedEngines(), say, port=0, trains=trains, end=codes.append)
+    signal.signal(signal.SIGTERM, before)
+    assert lines[-1].startswith(said)
+    assert ("Jobs" in lines[-1]) == trains
+    assert codes == [0]
 
 
 @slow

@@ -75,8 +75,10 @@ def test_nothing_answered_yet_is_no_empty_bar() -> None:
         assert job_share(replace(JOB, status=status, progress=told)) == 0.9
     assert "first" not in describe_job(later)
     told = {**(JOB.progress or {}), "done": 6.5, "share": 0.1}
-    running = replace(JOB, taken=datetime.now(UTC) - timedelta(minutes=5), progress=told)
+    at = datetime.now(UTC) - timedelta(minutes=7)
+    running = replace(JOB, taken=at, worked_s=0.0, progress=told)
     assert re.search(r"so far · about 6[3-9] min left", describe_job(running))
+    assert "left" not in describe_job(replace(running, worked_s=60.0))  # it goes on
     assert "left" not in describe_job(later)  # of one task among several, nobody knows
 
 

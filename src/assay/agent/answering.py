@@ -180,7 +180,7 @@ def prepare(
 
     Raises:
         UsageError: the client wants another form of answer than the agent enforces, or an agent's
-            answer to an empty message.
+            answer to messages without text.
         EffortError: see there.
         ConfigError: a route that cannot be followed.
     """
@@ -188,10 +188,10 @@ def prepare(
     if target.agent is None:
         check_effort(target.name, target.model, options.reasoning_effort)
         return (EngineCall(tuple(messages), tuple(tools), sampling, target.model),)
-    if messages[-1].role == "user" and not messages[-1].content.strip():
+    if not any(message.content.strip() for message in messages):
         # As an example without input, it is no job of the agent's: the answer would be made up.
         raise UsageError(
-            "the last message is empty: there is nothing to answer.", fix="Send the text in it."
+            "there is nothing to answer: no message has any text.", fix="Send the text in one."
         )
     # The example's target is never looked at; an example has one.
     example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))

@@ -47,6 +47,8 @@ _Within = Callable[[Any, Any], bool]
 _LOCAL = re.compile(r"#/(\$defs|definitions)/([\w.-]+)")
 _DEEPEST = 64
 _MOST_PARTS = 100_000
+_MOST_KEPT = 2**16
+"""Characters of two schemas that are remembered as compared."""
 """That are gone through: references that name each other twice come to 2 ** n."""
 
 
@@ -57,7 +59,10 @@ def is_within(own: Any, asked: Any) -> bool:
     (pydantic's). False as well where the other has a keyword that is not looked at, is no schema,
     or is too deep or too large to be gone through, as a class that holds itself is.
     """
-    return _is_within(canonical_json(own), canonical_json(asked))
+    own_text, asked_text = canonical_json(own), canonical_json(asked)
+    if len(own_text) + len(asked_text) > _MOST_KEPT:
+        return _is_within.__wrapped__(own_text, asked_text)
+    return _is_within(own_text, asked_text)
 
 
 @lru_cache(maxsize=64)

@@ -115,7 +115,7 @@ def curve(
     ]
     _train_ahead(name, [point for repeats in points for point in repeats])
     per_example: list[list[list[float]]] = [[] for _ in sizes]
-    with bench.progress.task("learning curve", REPEATS * sum(sizes), "rows") as bar:
+    with bench.progress.task(f"learning curve of {name}", REPEATS * sum(sizes), "rows") as bar:
         for size, repeats, measured in zip(sizes, points, per_example, strict=True):
             for point in repeats:
                 scores = point.scores()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from datetime import date
 from typing import Any
 
 from assay.data.contents import quote_label
+from assay.data.date_fields import find_odd, read_date
 from assay.data.number_columns import is_number
 from assay.data.spelling import OF_A_SET, plain
 from assay.quantities import say_count
@@ -24,8 +23,6 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 """A comma that may part thousands."""
 _CODE = re.compile(r"[+-]?\d[\d.]*(?:[eE][+-]?\d+)?")
 """What is no number though it looks like one, such as 007, or the version 1.10 beside 1.1."""
-_DATE = re.compile(r"\d{4}([-./])\d\d?\1\d\d?|\d\d?([-./])\d\d?\2\d{4}", re.ASCII)
-"""As 2026-11-30 or 30.11.2026."""
 MAX_ENUM, ENUM_COUNT = 16, 5
 """Values of a closed list, and how often each has to be seen."""
 MOST_NAMED = 10
@@ -165,8 +162,9 @@ def _nearly_closed(name: str, records: Records) -> Iterator[str]:
     """Values that alone keep a field of text from having a closed list."""
     places: defaultdict[str, list[int]] = defaultdict(list)
     for line, text in _texts(name, records):
-        if text.strip():  # empty ones are told by themselves
-            places[text].append(line)
+        places[text].append(line)
+    if any(_is_empty(text) and len(lines) < ENUM_COUNT for text, lines in places.items()):
+        return  # these prevent it too, and are told by themselves
     rare = {text: lines for text, lines in places.items() if len(lines) < ENUM_COUNT}
     count, listed = sum(map(len, rare.values())), len(places) - len(rare)
     if not (rare and 1 < listed <= MAX_ENUM):
@@ -185,43 +183,27 @@ def _nearly_closed(name: str, records: Records) -> Iterator[str]:
 def _dated(name: str, records: Records) -> Iterator[str]:
     """Dates that do not exist, and values that are not written as the other dates of the field."""
     cells = [(line, text.strip()) for line, text in _texts(name, records) if text.strip()]
-    dates = [(line, cell) for line, cell in cells if _DATE.fullmatch(cell)]
-    if not dates or len(dates) < (1 - RARELY_OTHER) * len(cells):
+    dates = [read_date(cell) for _, cell in cells]
+    days = sum(one is not None and one.exists for one in dates)
+    if not days or days < (1 - RARELY_OTHER) * len(cells):  # codes may look like dates
         return
-    never = [(line, cell) for line, cell in dates if not _exists(cell)]
-    if never:
+    pairs = list(zip(cells, dates, strict=True))
+    if never := [cell for cell, one in pairs if one is not None and not one.exists]:
         yield (
             f"{name} holds {say_count(len(never), 'date that does', 'dates that do')} not exist, "
             f"such as {quote_label(never[0][1])}: {_named([line for line, _ in never])}. Correct "
             "these cells, and bring the file again."
         )
-    usual, count = Counter(_form(cell) for _, cell in dates).most_common(1)[0]
-    others = [(line, cell) for line, cell in cells if _form(cell) != usual]
+    odd = set(find_odd(dates))
+    others = [cell for place, cell in enumerate(cells) if place in odd]
     if 0 < len(others) <= RARELY_OTHER * len(cells):
-        such = quote_label(next(cell for _, cell in dates if _form(cell) == usual))
+        such = next(cell for place, (_, cell) in enumerate(cells) if place not in odd)
         yield (
-            f"{name} is a date such as {such} in {count:,} of {len(cells):,} records, and written "
-            f"otherwise in {len(others):,}, such as {quote_label(others[0][1])}: "
-            f"{_named([line for line, _ in others])}. An answer in another form counts as wrong; "
-            "write them alike, and bring the file again."
+            f"{name} is a date such as {quote_label(such)} in {len(cells) - len(others):,} of "
+            f"{len(cells):,} records, and written otherwise in {len(others):,}, such as "
+            f"{quote_label(others[0][1])}: {_named([line for line, _ in others])}. An answer in "
+            "another form counts as wrong; write them alike, and bring the file again."
         )
-
-
-def _form(cell: str) -> str:
-    """Equal for two dates with the year at the same place and the same marks between."""
-    return re.sub(r"\d{4}", "Y", re.sub(r"(?<!\d)\d\d?(?!\d)", "d", cell))
-
-
-def _exists(cell: str) -> bool:
-    """Whether one of the ways to read a date names a day; a day may stand before its month or
-    after it."""
-    first, second, third = map(int, re.split(r"[-./]", cell))
-    year, one, other = (first, second, third) if first > 31 else (third, second, first)
-    for month, day in ((one, other), (other, one)):
-        with suppress(ValueError):
-            date(year, month, day)
-            return True
-    return False
 
 
 def describe_other_kinds(

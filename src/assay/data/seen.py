@@ -19,9 +19,9 @@ def refuse_seen(fresh: Sequence[Example], seen: Sequence[Example], file: str) ->
     Raises:
         DataError: naming the lines.
     """
-    # Of rows that were masked for training the new file has the twins as they were.
-    told = ((n, text) for n, e in enumerate(fresh) for text in (e.input, mask_within(e.input)[0]))
-    gate = overlap(enumerate(e.input for e in seen), told)
+    # Either may have been masked, and the other not.
+    told = ((n, text) for n, e in enumerate(fresh) for text in _spellings(e))
+    gate = overlap(enumerate(text for e in seen for text in _spellings(e)), told)
     groups = {e.group for e in seen} - {None}
     lines = {fresh[twin.holdout_row].line for twin in gate.rows}
     lines |= {e.line for e in fresh if e.group in groups}
@@ -34,6 +34,10 @@ def refuse_seen(fresh: Sequence[Example], seen: Sequence[Example], file: str) ->
             where=file,
             fix="Remove them: a new holdout may only contain new examples.",
         )
+
+
+def _spellings(example: Example) -> set[str]:
+    return {example.input, mask_within(example.input)[0]}
 
 
 def list_seen(folder: Path) -> list[Example]:

@@ -29,8 +29,9 @@ def describe_alive(store: Store, root: Path) -> str | None:
         if job.status not in queue.OVER:
             return (
                 f"A comparison of this project is {job.status} already ({job.id}). This one runs "
-                "beside it, and opens the holdout once more: each later opening has to show a "
-                "larger difference. Until “Plan written”, Ctrl-C stops this one without an opening."
+                "beside it, and opens the holdout once more where it differs: each later opening "
+                "has to show a larger difference. Until “Plan written”, Ctrl-C stops this one "
+                "without an opening."
             )
     return None
 

@@ -26,6 +26,8 @@ from assay.errors import AssayError, UsageError
 from assay.evaluate import confined
 from assay.generate.stream import EnginePool
 from assay.jobs import queue
+from assay.jobs.batches import SERVED
+from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.service import WorkerSupervisor
 from assay.log_lines import RateFilter, print_logs_as_lines
 from assay.project.knowledge import vector_stores
@@ -56,7 +58,6 @@ BACKLOG = 2048
 """Connections that wait to be taken."""
 FRAME_BYTES, FRAMES_WAITING = 2**20, 8
 """Of a web socket, which only the studio has; engine.io takes no larger message."""
-_WAITING = "Jobs wait, and go on when `assay serve` or `assay worker` is started."
 LET_GO_S = 5.0
 """And then work in threads, such as reading all rows for a page: what it writes is written whole or
 not at all, so nothing is lost by ending in the middle of it."""
@@ -144,8 +145,12 @@ def serve(
         if pages:
             say(pages.welcome(address))
 
+    def tell(line: str) -> None:
+        with suppress(OSError, ValueError):  # whoever reads it may have ended by the same Ctrl-C
+            say(line)
+
     def stopping() -> None:
-        say(f"Stopping: answers under way have {DRAIN_S} s to end.")
+        tell(f"Stopping: answers under way have {DRAIN_S} s to end.")
 
     connections = Connections()
     config = uvicorn.Config(
@@ -175,7 +180,7 @@ def serve(
             last.callback(close)
         with supervisor, suppress(KeyboardInterrupt):
             _Server(config, connections, ready, stopping, workspace.usage.close).run([listening])
-        say(f"Stopped.{_describe_waiting(workspace.store)}")
+        tell(f"Stopped.{_describe_waiting(workspace.store, trains=trains)}")
 
 
 def end_process(code: int, last: Callable[[], None] = lambda: None) -> threading.Timer:
@@ -250,13 +255,16 @@ class _Server(uvicorn.Server):
                 self._ending.cancel()
 
 
-def _describe_waiting(store: Store) -> str:
-    """That jobs wait, such as the comparison that a worker was at; "" if none does."""
-    try:
-        is_waiting = queue.is_waiting(store, ())
-    except Exception:  # the database is away: nothing is told of it, and the server has ended
+def _describe_waiting(store: Store, *, trains: bool) -> str:
+    """That jobs wait, such as the comparison that a worker was at; "" if none does, or where the
+    database is on another machine: it may be away, and others may go on at once."""
+    if store.engine.dialect.name != "sqlite":
         return ""
-    return f" {_WAITING}" if is_waiting else ""
+    try:
+        is_waiting = queue.is_waiting(store, (), SERVED if trains else (*SERVED, TRAIN))
+    except Exception:  # a disk that is full, say: the server has ended all the same
+        return ""
+    return " Jobs wait for the next start." if is_waiting else ""
 
 
 def _check_pair(cert: Path, key: Path | None) -> None:

@@ -117,11 +117,11 @@ def _worked_seconds(job: Job) -> float:
 def _describe_left(job: Job) -> str:
     """How long it will still take, going by what it has done; "" where that tells too little.
 
-    Of jobs of several tasks only those tell that say which share of the whole is done.
+    Only those tell that say which share of the whole is done; none that goes on after a pause or
+    an outage, which takes what it finds done for little.
     """
-    is_whole = "share" in (job.progress or {}) or job.kind == "curve"
-    share, seconds = job_share(job) or 0.0, _worked_seconds(job)
-    if not is_whole or not LEAST_SHARE <= share < 1 or seconds < LEAST_S:
+    share, seconds = float((job.progress or {}).get("share", 0.0)), _worked_seconds(job)
+    if job.worked_s or not LEAST_SHARE <= share < 1 or seconds < LEAST_S:
         return ""
     return f" · about {say_duration(seconds * (1 - share) / share)} left"
 
