@@ -29,7 +29,9 @@ from assay.generate.stream import End, Piece, Sampling
 from assay.store.store import Store
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
-INPUT = st.builds(lambda word, rest: f"{word} {rest}", st.sampled_from(["hard", "easy", ""]), TEXT)
+INPUT = st.builds(
+    lambda word, rest: f"{word} {rest}", st.sampled_from(["hard", "easy", ""]), TEXT
+).filter(str.strip)
 
 
 def sureness(model: str, text: str) -> float:
