@@ -7,7 +7,8 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
 from assay.compare.naming import in_words
-from assay.studio.pages.compare.answers import mark_differences
+from assay.example import Message
+from assay.studio.pages.compare.answers import _show_answer, mark_differences
 from assay.studio.pages.compare.dialogues import dialogues_card
 from assay.studio.shared.verdict import candidates_table, fields_table, verdict_card
 from tests.compare.sample import sample_result
@@ -91,3 +92,14 @@ def test_other_words_of_a_right_answer_are_not_marked_as_wrong() -> None:
     said, fact = "It is kept at 4 degrees.", "at 4 degrees"
     assert mark_differences(said, fact, 1.0) == [(said, False)]
     assert ("It is kept ", True) in mark_differences(said, fact, 0.5)
+
+
+def test_an_empty_answer_is_shown_as_one() -> None:
+    expected, empty = Message("assistant", "vans"), Message("assistant", " ")
+    shown = []
+    for answer, score in ((expected, None), (empty, 0.0), (expected, 1.0)):
+        with Client(page("/")) as client:
+            _show_answer("Most similar answer", answer, expected, score)
+        texts = [one.text for one in client.elements.values() if isinstance(one, TextElement)]
+        shown.append("(empty answer)" in texts)
+    assert shown == [False, True, False]

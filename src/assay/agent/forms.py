@@ -46,9 +46,9 @@ _KIND_OF = {
 _Within = Callable[[Any, Any], bool]
 _LOCAL = re.compile(r"#/(\$defs|definitions)/([\w.-]+)")
 _DEEPEST = 64
-_MOST_PARTS = 100_000
 _MOST_KEPT = 2**16
 """Characters of two schemas that are remembered as compared."""
+_MOST_PARTS = 100_000
 """That are gone through: references that name each other twice come to 2 ** n."""
 
 

@@ -23,6 +23,8 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 """A comma that may part thousands."""
 _CODE = re.compile(r"[+-]?\d[\d.]*(?:[eE][+-]?\d+)?")
 """What is no number though it looks like one, such as 007, or the version 1.10 beside 1.1."""
+_OPEN_TEXTS = ({"type": "string"}, {"type": ["string", "null"]})
+"""Of a field that may have a closed list, and has none."""
 MAX_ENUM, ENUM_COUNT = 16, 5
 """Values of a closed list, and how often each has to be seen."""
 MOST_NAMED = 10
@@ -53,7 +55,7 @@ def warn_of_fields(
         if of_cells:
             found += _no_number(name, records)
         of_values = [*_spelled(name, records), *_dated(name, records)]
-        if not of_values and "enum" not in schema["properties"][name]:
+        if not of_values and schema["properties"][name] in _OPEN_TEXTS:
             of_values += _nearly_closed(name, records)
         found += of_values
     return found

@@ -321,18 +321,18 @@ def describe_job(job: Job) -> str:
         return job_error(job)
     if job.status == "paused":
         return "Paused. What it has done so far is kept; Resume goes on from there."
-    state = job.progress or {}
+    progress = job.progress or {}
     if job.status != "running":
         return f"{format_duration(job)}."
-    if not state.get("label"):
+    if not progress.get("label"):
         return f"Starting · {format_duration(job)} so far"
-    done, total = state.get("done") or 0, state.get("total")
+    done, total = progress.get("done") or 0, progress.get("total")
     count = f"{done:,.0f} of {total:,.0f}" if total else f"{done:,.0f}"
-    said = plain_line(str(state["label"]))
+    said = plain_line(str(progress["label"]))
     label = said[:1].upper() + said[1:]
-    since = f"{count} {state['unit']} · {format_duration(job)} so far"
+    since = f"{count} {progress['unit']} · {format_duration(job)} so far"
     # Requests are answered in batches, the longest first, and counted when a batch is done.
-    slow = not done and state["unit"] == "requests"
+    slow = not done and progress["unit"] == "requests"
     since += _describe_left(job)
     return f"{label}: {since}{'; the first answers take longest' if slow else ''}"
 
